@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The builder: documents in, snapshots out. It lives on one thread (the keeper's), keeps each
+ * compiled resource, and makes a new snapshot from the last one and what changed; the cost is in
+ * proportion to the change and what depends on it. */
+#ifndef CONFIG_BUILD_H
+#define CONFIG_BUILD_H
+
+#include <jansson.h>
+
+#include "config/snapshot.h"
+
+struct builder;
+
+struct builder_env {
+    const struct plugin *const *plugins; /* NULL-ended: all that the program has */
+    bool router_host_first; /* apisix.router.http: radixtree_host_uri, else radixtree_uri */
+    bool verify_upstreams;  /* default of tls.verify (eclusa.upstream_tls_verify) */
+};
+
+struct builder *builder_new(const struct builder_env *env);
+/* All threads must have given back their snapshots. */
+void builder_free(struct builder *b);
+
+const struct plugin *builder_plugin(const struct builder *b, struct str name);
+
+/* Validates a document as the Admin API does for a write: the kind's field table, plugins by name
+ * and by their tables, cross-field rules, a trial compile; not references to other resources.
+ * `value` is not changed but for defaults that APISIX stores too (none). False with APISIX's
+ * wording in *err (without the prefix "invalid configuration: "), allocated in `a`. */
+bool builder_check(struct builder *b, enum kind kind, struct str id, const json_t *value,
+                   struct arena *a, struct str *err);
+
+/* Takes a change in; value NULL: deleted. A document that does not compile is kept out, logged, and
+ * listed by builder_bad; the rest is not touched by it (design §2 #9). Returns whether it was good.
+ */
+bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t revision,
+                   const json_t *value);
+
+/* The snapshot of everything applied so far, with one reference for the caller. The same pointer as
+ * before when nothing was applied. Also frees what no thread can reach any more. */
+const struct snapshot *builder_publish(struct builder *b);
+
+/* Frees what only released snapshots could reach; cheap when there is nothing. */
+void builder_reclaim(struct builder *b);
+
+/* JSON schema of a kind, or of a plugin (`consumer`: of its consumer table); a new reference, NULL:
+ * unknown. */
+json_t *builder_kind_schema(enum kind kind);
+json_t *builder_plugin_schema(const struct builder *b, struct str name, bool consumer);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kinds of resources, as APISIX names them: one table for store keys, Admin API paths and
+ * messages. */
+#ifndef CONFIG_KIND_H
+#define CONFIG_KIND_H
+
+#include "base/field.h"
+#include "base/str.h"
+
+/* X(constant, collection in URLs and store keys, name in messages)
+ * The order is the order in which documents are compiled at start: what is referred to comes first.
+ */
+#define KINDS(X)                                        \
+    X(UPSTREAM, "upstreams", "upstream")                \
+    X(SERVICE, "services", "service")                   \
+    X(PLUGIN_CONFIG, "plugin_configs", "plugin config") \
+    X(CONSUMER, "consumers", "consumer")                \
+    X(ROUTE, "routes", "route")
+
+enum kind {
+#define KIND_ENUM(constant, collection, noun) KIND_##constant,
+    KINDS(KIND_ENUM)
+#undef KIND_ENUM
+        KIND_COUNT
+};
+
+struct kind_info {
+    struct str collection;       /* "routes" */
+    struct str noun;             /* "route", as error messages say it */
+    const struct fields *fields; /* the resource's table */
+    const char *methods;         /* Admin API methods allowed, space-separated */
+};
+
+extern const struct kind_info kinds[KIND_COUNT];
+
+/* KIND_COUNT when no kind has that collection name. */
+enum kind kind_by_collection(struct str collection);
+
+#endif

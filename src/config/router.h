@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a request's host, path and method to a route. Const after the build; matching allocates
+ * nothing. Rules: reference APISIX 3.18 `radixtree_host_uri` (default) and `radixtree_uri`. */
+#ifndef CONFIG_ROUTER_H
+#define CONFIG_ROUTER_H
+
+#include <netinet/in.h>
+
+#include "base/str.h"
+#include "config/snapshot.h"
+
+/* RFC 9110 §9 and the WebDAV ones that proxy-rewrite knows; bit numbers of route.methods. */
+enum method {
+    METHOD_GET,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_DELETE,
+    METHOD_PATCH,
+    METHOD_HEAD,
+    METHOD_OPTIONS,
+    METHOD_CONNECT,
+    METHOD_TRACE,
+    METHOD_PURGE,
+    METHOD_OTHER,
+};
+
+/* METHOD_OTHER for names not listed. Case-sensitive (RFC 9110 §9.1). */
+enum method method_parse(struct str name);
+
+struct match {
+    struct str host; /* lower case, without port; absent: only host-less routes match */
+    struct str path; /* normalised */
+    enum method method;
+    const struct sockaddr *client;
+    /* Tests what the router cannot: route->vars. Called last, only for routes that have vars. */
+    bool (*test)(void *arg, const struct route *route);
+    void *arg;
+};
+
+struct match_result {
+    const struct route *route; /* NULL: no route */
+    struct str matched_uri;    /* the pattern */
+    struct str matched_host;   /* the host pattern; absent for host-less routes */
+};
+
+/* Host tree first (longest wildcard last resort first), URI tree inside; exact before longest
+ * prefix; then priority; a candidate whose predicates fail gives way to the next (inventory §2.1).
+ */
+struct match_result router_match(const struct router *r, const struct match *m);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A snapshot: the whole configuration, compiled, const, shared by all threads. The builder makes
+ * each one from the last by copying only the paths that change (config/build.h); a worker holds one
+ * reference and lends it to its exchanges, so everything reached from a snapshot lives while an
+ * exchange runs. */
+#ifndef CONFIG_SNAPSHOT_H
+#define CONFIG_SNAPSHOT_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "config/kind.h"
+#include "plugin/plugin.h"
+
+struct router;
+struct trie;
+
+enum phase {
+    PHASE_REWRITE,
+    PHASE_ACCESS,
+    PHASE_BEFORE_PROXY,
+    PHASE_HEADER_FILTER,
+    PHASE_BODY_FILTER,
+    PHASE_LOG,
+    PHASE_COUNT
+};
+
+/* `_meta` of a plugin's configuration (APISIX: plugin.lua). Absent members are NULL/absent. */
+struct plugin_meta {
+    struct str error_response; /* body that replaces a refusal's (status >= 400) */
+    bool error_is_json;        /* it was an object */
+    const struct expr
+        *filter; /* run the plugin only when it matches; evaluated once per exchange */
+};
+
+/* One plugin as configured at one place. Lives in the arena of the resource that holds it. */
+struct plugin_use {
+    const struct plugin *plugin;
+    void *conf;
+    int priority;                   /* plugin->priority, or _meta.priority */
+    bool from_consumer;             /* laid over the route by a consumer or its group */
+    const struct plugin_meta *meta; /* NULL: none */
+};
+
+/* A use with its place in the exchange's frames. */
+struct step {
+    struct plugin_use use;
+    uint32_t frame_at; /* offset of the plugin's frame in the chain's frames */
+    uint16_t index;    /* unique in the chain, < chain->n */
+};
+
+struct step_list {
+    const struct step *const *steps;
+    unsigned n;
+};
+
+/* The merged plugins of a route, flattened: each phase lists only the plugins that have it, by
+ * priority, largest first. */
+struct chain {
+    const struct step *steps;
+    unsigned n;
+    size_t frame_size; /* bytes for all frames */
+    struct step_list phase[PHASE_COUNT];
+};
+
+/* Lays `over` (n uses) over the chain, in the arena: a plugin present in both gets the new
+ * configuration, and its frame starts anew. Steps that stay keep their frame_at and index, so that
+ * frames already in use stay valid; new ones come after chain->frame_size. base may be NULL.
+ * APISIX: plugin.merge_consumer_route. */
+const struct chain *chain_overlay(struct arena *a, const struct chain *base,
+                                  const struct plugin_use *over, unsigned n);
+
+enum balance { BALANCE_ROUNDROBIN, BALANCE_CHASH, BALANCE_EWMA, BALANCE_LEAST_CONN };
+enum pass_host { PASS_HOST_PASS, PASS_HOST_NODE, PASS_HOST_REWRITE };
+
+struct node {
+    struct str host;    /* name or address, without brackets */
+    struct str address; /* "host:port" as variables and logs show it, IPv6 in brackets */
+    uint16_t port;
+    bool is_ip;
+    bool default_port; /* of the scheme: left out of a Host header */
+    int weight;        /* 0: never picked */
+    int priority;      /* larger is tried first */
+};
+
+struct timeouts {
+    int64_t connect_ms, send_ms, read_ms;
+};
+
+struct upstream {
+    struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
+    struct str id, name;
+    uint32_t slot; /* its place in snapshot->upstreams and in each worker's table of live state */
+    uint64_t hash; /* of what balancing depends on: live state is kept while it stays equal */
+    enum balance balance;
+    bool tls;        /* scheme https */
+    bool verify_off; /* tls.verify: false */
+    struct node *nodes;
+    unsigned nnodes;
+    int retries;              /* -1: as many as there are other nodes */
+    int64_t retry_timeout_ms; /* 0: none */
+    struct timeouts timeouts;
+    enum pass_host pass_host;
+    struct str upstream_host; /* for PASS_HOST_REWRITE */
+    unsigned keepalive_size, keepalive_requests;
+    int64_t keepalive_idle_ms;
+};
+
+enum { UPSTREAM_NONE = UINT32_MAX };
+
+struct service {
+    struct str id, name;
+};
+
+struct route {
+    struct str id, name;
+    struct str uri;            /* the pattern that matches is found in `uris`; this is the first */
+    const struct chain *chain; /* merged route > plugin_config > service; NULL: no plugins */
+    uint32_t upstream;         /* slot, or UPSTREAM_NONE */
+    const struct service *service;   /* NULL: none */
+    const struct timeouts *timeouts; /* overrides the upstream's; NULL: none */
+    int broken;       /* a status (502, 503, 404) answered because a reference or an auth plugin is
+                         missing (inventory §2.1, design §2 #9); 0: fine */
+    uint32_t methods; /* bits 1 << enum method; 0: all */
+    int64_t priority;
+    struct cidr_list *remote_addrs; /* NULL: all (config/cidr.h) */
+    const struct expr *vars;        /* NULL: none */
+    bool websocket;
+};
+
+struct credential {
+    const struct consumer *consumer;
+    const void *conf; /* of the auth plugin's consumer table */
+    struct str id;    /* credential's id; absent when configured on the consumer itself */
+};
+
+struct consumer {
+    struct str username;
+    struct str custom_id; /* label custom_id */
+    struct str group_id;
+    const struct plugin_use *uses; /* its plugins but the auth ones, and its group's below them */
+    unsigned nuses;
+};
+
+struct snapshot {
+    uint64_t version;
+    int64_t revision; /* of the store's last change in it */
+    const struct router *router;
+    const struct chain *global;              /* global rules, merged; NULL: none */
+    const struct upstream *const *upstreams; /* by slot; entries may be NULL */
+    uint32_t nupstreams;
+    const struct trie *credentials; /* key: snapshot_credential_key; value: struct credential */
+    const struct trie *consumers;   /* by username; value: struct consumer */
+    atomic_uint refs;               /* threads that hold it; builder-private otherwise */
+};
+
+/* By the auth plugin's name and the key as configured; NULL: nobody. O(1) in the number of
+ * consumers. */
+const struct credential *snapshot_credential(const struct snapshot *s, const char *plugin,
+                                             struct str key);
+const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username);
+
+/* A thread takes and gives back a snapshot. Cheap, but shared: once per thread and change, not per
+ * request. What only old snapshots reach is freed by the builder on its own thread, some time
+ * after. */
+void snapshot_get(const struct snapshot *s);
+void snapshot_put(const struct snapshot *s);
+
+#endif

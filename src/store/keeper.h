@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper: one thread that owns the store and the builder. Whatever reads or writes
+ * configuration runs there as a task, one after the other, so there is nothing to lock; what it
+ * makes, snapshots, goes out to the workers by message. */
+#ifndef STORE_KEEPER_H
+#define STORE_KEEPER_H
+
+#include "config/build.h"
+#include "store/store.h"
+
+struct keeper;
+
+/* Called on the keeper's thread with a new snapshot (one reference per call is the callee's). */
+typedef void keeper_publish_fn(void *arg, const struct snapshot *snapshot);
+
+/* Takes ownership of store and builder. Reads all documents and builds the first snapshot before it
+ * returns, so that the first request finds the stored configuration; then starts the thread. */
+struct keeper *keeper_start(struct store *store, struct builder *builder,
+                            keeper_publish_fn *publish, void *arg);
+/* Runs what is queued, ends the thread, closes the store, frees the builder. */
+void keeper_stop(struct keeper *k);
+
+/* The first snapshot, made by keeper_start, with a reference for the caller. */
+const struct snapshot *keeper_snapshot(struct keeper *k);
+
+/* Queues task(arg, keeper) for the keeper's thread; from any thread. */
+void keeper_post(struct keeper *k, void (*task)(void *arg, struct keeper *k), void *arg);
+
+/* ---- On the keeper's thread, inside tasks ---- */
+
+struct store *keeper_store(struct keeper *k);
+struct builder *keeper_builder(struct keeper *k);
+
+/* Writes a document (value NULL: deletes it) to the store, applies it to the builder, and publishes
+ * a new snapshot before it returns: when the caller then answers its client, every worker has the
+ * change in its inbox. `expect` as in store_ops.put. */
+enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
+                               int64_t expect, struct store_item *out, struct arena *a,
+                               struct str *err);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where documents live. A store maps keys ("/routes/1") to JSON texts with revisions as etcd counts
+ * them: one number for the whole store, one up with each write. All calls may block (disk, network)
+ * and are made on the keeper's thread only. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+
+struct store_item {
+    struct str key;            /* "/routes/1": collection and id, without etcd's prefix */
+    struct str value;          /* JSON text */
+    int64_t created, modified; /* revisions */
+};
+
+enum store_status {
+    STORE_OK,
+    STORE_NOT_FOUND,
+    STORE_CONFLICT, /* the expected revision is not the stored one */
+    STORE_FAILED,   /* err says why; nothing was written, or it cannot be known (etcd) */
+};
+
+struct store;
+
+struct store_ops {
+    const char *name;
+    void (*close)(struct store *s);
+    /* The item's strings live in the arena. */
+    enum store_status (*get)(struct store *s, struct str key, struct arena *a,
+                             struct store_item *out, struct str *err);
+    /* All items whose key starts with prefix, by created revision ascending; `each` returns false
+     * to stop. */
+    enum store_status (*list)(struct store *s, struct str prefix,
+                              bool (*each)(void *arg, const struct store_item *item), void *arg,
+                              struct str *err);
+    /* expect < 0: whatever is there; 0: only when the key is not there; else only at that modified
+     * revision. When STORE_OK is returned the write survives a crash of the machine or of us. */
+    enum store_status (*put)(struct store *s, struct str key, struct str value, int64_t expect,
+                             struct store_item *out, struct str *err);
+    enum store_status (*del)(struct store *s, struct str key, int64_t *revision, struct str *err);
+    /* The next revision, taken: POST makes ids of it. */
+    enum store_status (*next_revision)(struct store *s, int64_t *revision, struct str *err);
+    int64_t (*revision)(struct store *s);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* The embedded store: data_dir/eclusa.db, made when missing (mode 0600). NULL with a message in the
+ * arena. */
+struct store *store_sqlite_open(struct str data_dir, struct arena *a, struct str *err);
+
+#endif
