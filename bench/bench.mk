@@ -1,0 +1,26 @@
+# The benchmarks: build/bench-load, build/bench-origin, and the harness that runs them beside nginx
+# and HAProxy. BENCH holds options for bench/run.py, e.g. make bench BENCH='--cells get,post'.
+
+BENCH_CFLAGS := -std=c17 -D_GNU_SOURCE $(WARN) -O2 -g -MMD -MP
+BENCH_O      := $(B)/bench
+
+.PHONY: bench bench-quick bench-bin
+bench-bin: $(B)/bench-load $(B)/bench-origin
+
+$(BENCH_O)/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(CC_release) $(BENCH_CFLAGS) -c -o $@ $<
+
+$(B)/bench-load: $(BENCH_O)/load.o $(BENCH_O)/reply.o $(BENCH_O)/hist.o
+	$(CC_release) -o $@ $^ -lssl -lcrypto
+
+$(B)/bench-origin: $(BENCH_O)/origin.o
+	$(CC_release) -o $@ $^ -lssl -lcrypto
+
+-include $(wildcard $(BENCH_O)/*.d)
+
+bench: bin bench-bin
+	bench/run.py $(BENCH)
+
+bench-quick: bin bench-bin
+	bench/run.py --quick $(BENCH)
