@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a case can ask for: gw, make_gw, shared_gw, upstream, make_upstream, certs, make_sim, sim."""
+import os
+import signal
+import ssl
+import subprocess
+
+import pytest
+
+from gw import Gateway
+from peer import ROOT, Sim, Upstream
+
+
+@pytest.fixture(autouse=True)
+def bounded(request):
+    """No case hangs: after its seconds (30 unless marked) it fails where it stands."""
+    marker = request.node.get_closest_marker("seconds")
+    seconds = marker.args[0] if marker else 30
+
+    def late(*_):
+        raise TimeoutError(f"the case took longer than {seconds} s")
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+
+
+def started(gateways, folder, config):
+    os.makedirs(folder, exist_ok=True)
+    gateway = Gateway(folder).config(**config)
+    gateways.append(gateway)
+    return gateway.start()
+
+
+def finish(gateways):
+    faults = []
+    for gateway in gateways:
+        try:
+            gateway.finish()
+        except AssertionError as e:
+            faults.append(str(e))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def make_gw(tmp_path):
+    """make_gw(**config sections) starts a gateway; several may run side by side."""
+    gateways = []
+    yield lambda **config: started(gateways, str(tmp_path / f"gw{len(gateways)}"), config)
+    finish(gateways)
+
+
+@pytest.fixture
+def gw(make_gw):
+    return make_gw()
+
+
+@pytest.fixture(scope="module")
+def shared_gw(tmp_path_factory):
+    """One gateway for all cases of a file: for cases that leave nothing behind."""
+    gateways = []
+    yield started(gateways, str(tmp_path_factory.mktemp("gw")), {})
+    finish(gateways)
+
+
+@pytest.fixture
+def make_upstream():
+    upstreams = []
+
+    def make(tls=None):
+        upstreams.append(Upstream(tls))
+        return upstreams[-1]
+    yield make
+    for upstream in upstreams:
+        upstream.stop()
+    assert not any(u.broken for u in upstreams), [u.broken for u in upstreams]
+
+
+@pytest.fixture
+def upstream(make_upstream):
+    return make_upstream()
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory):
+    """An authority of our own and a certificate of it: {ca, cert, key, context}; context is a server's."""
+    folder = str(tmp_path_factory.mktemp("ca"))
+    subprocess.run([os.path.join(ROOT, "test/llm-sim/make-ca.sh"), folder], check=True, capture_output=True, timeout=60)
+    found = {name: os.path.join(folder, f"{file}.pem") for name, file in
+             (("ca", "ca"), ("cert", "server"), ("key", "server-key"))}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(found["cert"], found["key"])
+    return {**found, "context": context}
+
+
+@pytest.fixture
+def make_sim(tmp_path, certs):
+    """make_sim("--gap", "20", …) starts the LLM simulator, with and without TLS."""
+    sims = []
+
+    def make(*options):
+        folder = tmp_path / f"sim{len(sims)}"
+        folder.mkdir()
+        sims.append(Sim(str(folder), certs, *options))
+        return sims[-1]
+    yield make
+    for sim in sims:
+        sim.stop()
+
+
+@pytest.fixture
+def sim(make_sim):
+    return make_sim()
