@@ -40,8 +40,10 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
  * before when nothing was applied. Also frees what no thread can reach any more. */
 const struct snapshot *builder_publish(struct builder *b);
 
-/* Frees what only released snapshots could reach; cheap when there is nothing. */
-void builder_reclaim(struct builder *b);
+/* Frees what only released snapshots could reach; cheap when there is nothing. Returns whether
+ * something is left that waits for a thread to give back its snapshot: then it is worth another
+ * call later (the keeper's timed wait). */
+bool builder_reclaim(struct builder *b);
 
 /* JSON schema of a kind, or of a plugin (`consumer`: of its consumer table); a new reference, NULL:
  * unknown. */
