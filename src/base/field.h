@@ -20,9 +20,10 @@ enum field_type {
     FIELD_OBJECT, /* pointer to a struct made by `fields`, absent: NULL; as a list element: inline
                    */
     FIELD_MAP,    /* struct field_list of struct field_pair (of->type FIELD_STR) or field_member */
-    FIELD_JSON,   /* json_t *: any value, checked by `of` rows if given; absent: NULL */
+    FIELD_JSON,   /* json_t *: any value, checked by the row at `of` if given; absent: NULL */
     FIELD_ANY_OF, /* json_t *: a value that one of the rows at `of` (ended by a NULL name) accepts
                    */
+    FIELD_ONE_OF, /* the same, but exactly one row may accept it */
 };
 
 enum field_flag {
@@ -33,6 +34,10 @@ enum field_flag {
     FIELD_ABOVE_MIN = 1 << 3, /* min is exclusive */
     FIELD_HIDDEN = 1 << 4,    /* accepted, but neither in the schema nor in the docs */
     FIELD_HAS_MIN = 1 << 5,   /* min counts even when it is 0 (numbers) */
+    FIELD_AS_TEXT = 1 << 6,   /* FIELD_ANY_OF, FIELD_ONE_OF of strings and numbers: stored as struct
+                                 str, a number as its decimal text */
+    FIELD_CLOSED = 1 << 7,    /* map: keys that do not match `pattern` are refused; without it they
+                                 are accepted unchecked and left out of the parsed list */
 };
 
 struct fields;
@@ -41,15 +46,17 @@ struct field {
     const char *name;
     enum field_type type;
     unsigned flags;
-    size_t at;                   /* offsetof in the parsed struct */
-    double min, max;             /* numbers: range (max 0: none; min needs FIELD_HAS_MIN or != 0);
-                                    strings, lists, maps: length range (max 0: none) */
-    const char *def;             /* default as JSON text, NULL: none */
-    const char *pattern;         /* strings: PCRE; maps: pattern of the keys */
-    const char *const *names;    /* FIELD_ENUM: NULL-ended */
-    const struct field *of;      /* element row; FIELD_ANY_OF: rows ended by a NULL name */
+    size_t at;                /* offsetof in the parsed struct */
+    double min, max;          /* numbers: range (max 0: none; min needs FIELD_HAS_MIN or != 0);
+                                 strings, lists, maps: length range (max 0: none) */
+    const char *def;          /* default as JSON text, NULL: none */
+    const char *pattern;      /* strings: PCRE; maps: pattern of the keys */
+    const char *const *names; /* FIELD_ENUM: NULL-ended; FIELD_INT: the values allowed, as text */
+    const struct field *of;   /* element row; FIELD_ANY_OF, FIELD_ONE_OF: rows ended by a NULL
+                                 name; FIELD_STR: such rows, one of which must accept it too */
     const struct fields *fields; /* FIELD_OBJECT */
     const char *doc;             /* one sentence for the doc page and the schema's description */
+    const char *format;          /* FIELD_STR: "ipv4" or "ipv6" */
 };
 
 /* A rule between fields of one object. */
@@ -58,7 +65,13 @@ enum field_rule_type {
     RULE_ANY_OF,     /* at least one group is present (anyOf of required) */
     RULE_NOT_BOTH,   /* not all fields of the group together */
     RULE_DEPENDS,    /* when the first field of a group is present, the others must be */
-    RULE_MIN_FIELDS, /* at least `n` properties */
+    RULE_MIN_FIELDS, /* at least `n` properties, defaults counted */
+    RULE_MAX_FIELDS, /* at most `n` properties */
+    /* As RULE_ONE_OF, and none or one, inside of an allOf: the messages count these rules. */
+    RULE_ALL_ONE_OF,
+    RULE_ALL_NONE_OR_ONE,
+    RULE_DEPENDS_SCHEMA, /* as RULE_DEPENDS, in the words of a dependent schema */
+    RULE_EXCLUDES, /* when the first field of a group is present, not all of the others may be */
 };
 
 struct field_rule {

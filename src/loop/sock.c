@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets: connecting, TLS handshakes, reading, and the one way out through the outbox. */
+#include "loop/sock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/panic.h"
+#include "loop/tls.h"
+
+static void on_event(struct io *io, uint32_t events);
+
+struct outbox *outbox_new(struct loop *loop)
+{
+    struct outbox *out = mem_alloc(sizeof(*out));
+
+    out->loop = loop;
+    out->owner = NULL;
+    out->n = 0;
+    return out;
+}
+
+static struct sock *sock_of(struct io *io)
+{
+    return CONTAINER(io, struct sock, io);
+}
+
+static void on_fail_task(struct task *t)
+{
+    struct sock *s = CONTAINER(t, struct sock, fail_task);
+
+    if (s->state != SOCK_CLOSED)
+        s->ops->failed(s, REASON_NONE);
+}
+
+bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd,
+               enum sock_state state, const struct sock_ops *ops)
+{
+    int one = 1;
+
+    *s = (struct sock){.io = {.fd = fd, .on_event = on_event},
+                       .loop = loop,
+                       .out = out,
+                       .ops = ops,
+                       .state = state};
+    buf_init(&s->queue, SOCK_QUEUE_MAX);
+    task_init(&s->fail_task, on_fail_task);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (loop_watch(loop, &s->io))
+        return true;
+    close(fd);
+    s->state = SOCK_CLOSED;
+    return false;
+}
+
+int sock_connect(const struct sockaddr *addr, socklen_t n)
+{
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (connect(fd, addr, n) == 0 || errno == EINPROGRESS)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+void sock_tls(struct sock *s, SSL *ssl)
+{
+    ASSERT(!s->ssl);
+    s->ssl = ssl;
+}
+
+/* ---- Connecting --------------------------------------------------------------------------------- */
+
+static void handshake(struct sock *s)
+{
+    ERR_clear_error();
+    int ok = SSL_do_handshake(s->ssl);
+    if (ok == 1) {
+        s->state = SOCK_OPEN;
+        s->ops->open(s);
+        if (s->state == SOCK_OPEN && s->readable)
+            s->ops->readable(s);
+        return;
+    }
+    int e = SSL_get_error(s->ssl, ok);
+    if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
+        return;
+    s->ops->failed(s, tls_verify_failed(s->ssl) ? REASON_TLS_UNVERIFIED : REASON_TLS_FAILED);
+}
+
+static void connected(struct sock *s)
+{
+    int error = 0;
+    socklen_t n = sizeof(error);
+
+    if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error) {
+        errno = error;
+        s->ops->failed(s, REASON_CONNECT_FAILED);
+        return;
+    }
+    if (s->ssl) {
+        s->state = SOCK_HANDSHAKE;
+        handshake(s);
+        return;
+    }
+    s->state = SOCK_OPEN;
+    s->ops->open(s);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------------ */
+
+static void fail(struct sock *s)
+{
+    if (s->broken)
+        return;
+    s->broken = true;
+    buf_fini(&s->queue);
+    loop_defer(s->loop, &s->fail_task);
+}
+
+/* Bytes taken by the kernel or TLS; less than all: it is full now. -1: failed. */
+static ssize_t send_some(struct sock *s, const struct iovec *iov, int count)
+{
+    size_t done = 0;
+
+    if (!s->ssl) {
+        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count};
+        ssize_t n = count == 1 ? send(s->io.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                               : sendmsg(s->io.fd, &msg, MSG_NOSIGNAL);
+        return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
+    }
+    for (int i = 0; i < count; i++) {
+        size_t at = 0, n = 0;
+        while (at < iov[i].iov_len) {
+            ERR_clear_error();
+            if (!SSL_write_ex(s->ssl, (const char *)iov[i].iov_base + at, iov[i].iov_len - at, &n)) {
+                int e = SSL_get_error(s->ssl, 0);
+                if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
+                    return (ssize_t)done;
+                return -1;
+            }
+            at += n;
+            done += n;
+        }
+    }
+    return (ssize_t)done;
+}
+
+static void queue_rest(struct sock *s, struct str data, size_t *skip)
+{
+    if (*skip >= data.n) {
+        *skip -= data.n;
+        return;
+    }
+    if (!buf_add(&s->queue, str_from(data, *skip)))
+        fail(s);
+    *skip = 0;
+    if (s->queue.n >= SOCK_QUEUE_HIGH)
+        s->full = true;
+}
+
+/* Sends first and second in this order; what is not taken is queued. */
+static void send_or_queue(struct sock *s, struct str first, struct str second)
+{
+    struct iovec iov[2] = {{(void *)(uintptr_t)first.p, first.n},
+                           {(void *)(uintptr_t)second.p, second.n}};
+    size_t skip = 0;
+
+    if (s->broken)
+        return;
+    if (s->queue.n == 0) {
+        const struct iovec *from = first.n ? iov : iov + 1;
+        ssize_t n = send_some(s, from, (first.n != 0) + (second.n != 0));
+        if (n < 0) {
+            fail(s);
+            return;
+        }
+        skip = (size_t)n;
+    }
+    queue_rest(s, first, &skip);
+    queue_rest(s, second, &skip);
+}
+
+static void outbox_send(struct outbox *out, struct str more)
+{
+    struct sock *s = out->owner;
+    size_t n = out->n;
+
+    out->owner = NULL;
+    out->n = 0;
+    if (s && (n || more.n))
+        send_or_queue(s, str_make(out->bytes, n), more);
+}
+
+static void outbox_flush(struct loop *loop)
+{
+    struct outbox *out = loop->flush_arg;
+
+    loop->flush = NULL;
+    outbox_send(out, STR_NONE);
+}
+
+static void outbox_own(struct sock *s)
+{
+    struct outbox *out = s->out;
+
+    if (out->owner == s)
+        return;
+    if (out->owner)
+        outbox_send(out, STR_NONE);
+    out->owner = s;
+    s->loop->flush = outbox_flush;
+    s->loop->flush_arg = out;
+}
+
+void sock_write(struct sock *s, struct str data)
+{
+    if (s->broken || data.n == 0)
+        return;
+    outbox_own(s);
+    if (data.n <= OUTBOX_BYTES - s->out->n) {
+        memcpy(s->out->bytes + s->out->n, data.p, data.n);
+        s->out->n += data.n;
+        return;
+    }
+    outbox_send(s->out, data);
+}
+
+char *sock_room(struct sock *s, size_t n)
+{
+    ASSERT_HOT(n <= OUTBOX_BYTES / 2);
+    outbox_own(s);
+    if (OUTBOX_BYTES - s->out->n < n) {
+        outbox_send(s->out, STR_NONE);
+        outbox_own(s);
+    }
+    return s->out->bytes + s->out->n;
+}
+
+void sock_wrote(struct sock *s, size_t n)
+{
+    ASSERT_HOT(s->out->owner == s && n <= OUTBOX_BYTES - s->out->n);
+    s->out->n += n;
+}
+
+void sock_flush(struct sock *s)
+{
+    if (s->out->owner == s)
+        outbox_send(s->out, STR_NONE);
+}
+
+size_t sock_queued(const struct sock *s)
+{
+    return s->queue.n + (s->out->owner == s ? s->out->n : 0);
+}
+
+static void drain(struct sock *s)
+{
+    struct iovec iov = {s->queue.p, s->queue.n};
+    ssize_t n = send_some(s, &iov, 1);
+
+    if (n < 0) {
+        fail(s);
+        return;
+    }
+    buf_eat(&s->queue, (size_t)n);
+    if (s->queue.n)
+        return;
+    buf_fini(&s->queue);
+    if (s->full) {
+        s->full = false;
+        s->ops->drained(s);
+    }
+}
+
+/* ---- Reading ------------------------------------------------------------------------------------ */
+
+static ssize_t read_tls(struct sock *s, char *p, size_t n)
+{
+    size_t got;
+
+    ERR_clear_error();
+    if (SSL_read_ex(s->ssl, p, n, &got))
+        return (ssize_t)got;
+    switch (SSL_get_error(s->ssl, 0)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        s->readable = false;
+        return -1;
+    case SSL_ERROR_ZERO_RETURN:
+        s->hup = true;
+        return 0;
+    default:
+        return -2;
+    }
+}
+
+ssize_t sock_read(struct sock *s, char *p, size_t n)
+{
+    if (s->ssl)
+        return read_tls(s, p, n);
+    ssize_t got = recv(s->io.fd, p, n, 0);
+    if (got > 0) {
+        /* A short read has emptied the socket; a later arrival makes a new edge. An end of file that came
+         * with it shows as hup, and needs the read that returns 0. */
+        if ((size_t)got < n && !s->hup)
+            s->readable = false;
+        return got;
+    }
+    if (got == 0) {
+        s->hup = true;
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        s->readable = false;
+        return -1;
+    }
+    s->hup = true;
+    return -2;
+}
+
+static void on_event(struct io *io, uint32_t events)
+{
+    struct sock *s = sock_of(io);
+
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->readable = true;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        s->hup = true;
+    switch (s->state) {
+    case SOCK_CONNECTING:
+        if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+            connected(s);
+        return;
+    case SOCK_HANDSHAKE:
+        handshake(s);
+        return;
+    case SOCK_OPEN:
+        if (events & EPOLLOUT && s->queue.n)
+            drain(s);
+        if (s->state == SOCK_OPEN && s->readable)
+            s->ops->readable(s);
+        return;
+    case SOCK_CLOSED:
+        return;
+    }
+}
+
+/* ---- Ending ------------------------------------------------------------------------------------- */
+
+void sock_shutdown(struct sock *s)
+{
+    sock_flush(s);
+    if (s->ssl)
+        SSL_shutdown(s->ssl);
+    shutdown(s->io.fd, SHUT_WR);
+}
+
+void sock_close(struct sock *s, bool reset)
+{
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+    if (s->state == SOCK_CLOSED)
+        return;
+    if (!reset)
+        sock_flush(s);
+    else if (s->out->owner == s)
+        s->out->owner = NULL, s->out->n = 0;
+    if (s->ssl) {
+        if (s->state == SOCK_OPEN && !reset && !s->broken)
+            SSL_shutdown(s->ssl);
+        SSL_free(s->ssl);
+        s->ssl = NULL;
+        ERR_clear_error();
+    }
+    if (reset)
+        setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    s->state = SOCK_CLOSED;
+    task_cancel(&s->fail_task);
+    buf_fini(&s->queue);
+    loop_unwatch(s->loop, &s->io);
+    close(s->io.fd);
+}
+
+size_t sock_addr_text(const struct sockaddr *addr, char *out, bool with_port)
+{
+    char ip[INET6_ADDRSTRLEN];
+
+    if (addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)addr;
+        inet_ntop(AF_INET6, &six->sin6_addr, ip, sizeof(ip));
+        return (size_t)snprintf(out, 56, with_port ? "[%s]:%u" : "%s", ip, ntohs(six->sin6_port));
+    }
+    const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)addr;
+    inet_ntop(AF_INET, &four->sin_addr, ip, sizeof(ip));
+    return (size_t)snprintf(out, 56, with_port ? "%s:%u" : "%s", ip, ntohs(four->sin_port));
+}
+
+uint16_t sock_addr_port(const struct sockaddr *addr)
+{
+    if (addr->sa_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)(const void *)addr)->sin6_port);
+    return ntohs(((const struct sockaddr_in *)(const void *)addr)->sin_port);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS contexts and client connections (OpenSSL). */
+#include "loop/tls.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "base/mem.h"
+
+static int memory_index = -1;
+
+/* TLS 1.3 tickets come after the handshake; the newest one is kept (RFC 8446 §4.6.1). */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_session *memory = SSL_get_ex_data(ssl, memory_index);
+
+    if (!memory)
+        return 0;
+    tls_session_forget(memory);
+    memory->session = session;
+    return 1;
+}
+
+SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (memory_index < 0)
+        memory_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    /* One read takes the record's head and body, often several records. */
+    SSL_CTX_set_read_ahead(ctx, 1);
+    /* A peer that closes without close_notify is an end of file; framing tells whether it was too early. */
+    SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, on_new_session);
+    SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    if (verify) {
+        SSL_CTX_set_default_verify_paths(ctx);
+        char *file = str_dup(ca_file);
+        bool bad = ca_file.p && !SSL_CTX_load_verify_file(ctx, file);
+        free(file);
+        if (bad) {
+            *err = arena_printf(a, "cannot read certificates from %.*s: %s", STR_ARG(ca_file),
+                                ERR_reason_error_string(ERR_peek_last_error()));
+            ERR_clear_error();
+            SSL_CTX_free(ctx);
+            return NULL;
+        }
+    }
+    ERR_clear_error();
+    return ctx;
+}
+
+void tls_session_forget(struct tls_session *s)
+{
+    SSL_SESSION_free(s->session);
+    s->session = NULL;
+}
+
+static void set_name(SSL *ssl, const char *name)
+{
+    unsigned char ip[16];
+
+    if (inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1) {
+        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
+        return;
+    }
+    SSL_set_tlsext_host_name(ssl, name);
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    SSL_set1_host(ssl, name);
+}
+
+SSL *tls_client_new(SSL_CTX *ctx, int fd, struct str server_name, struct tls_session *memory)
+{
+    static const unsigned char alpn[] = "\x08http/1.1";
+    SSL *ssl = SSL_new(ctx);
+    char *name = str_dup(server_name);
+
+    SSL_set_fd(ssl, fd);
+    set_name(ssl, name);
+    free(name);
+    SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1);
+    SSL_set_ex_data(ssl, memory_index, memory);
+    if (memory && memory->session)
+        SSL_set_session(ssl, memory->session);
+    SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+bool tls_verify_failed(const SSL *ssl)
+{
+    return SSL_get_verify_result(ssl) != X509_V_OK;
+}
+
+struct str tls_error(SSL *ssl, struct arena *a)
+{
+    unsigned long code = ERR_peek_last_error();
+    long verify = SSL_get_verify_result(ssl);
+    struct str text;
+
+    if (verify != X509_V_OK)
+        text = arena_printf(a, "certificate: %s", X509_verify_cert_error_string(verify));
+    else if (code && ERR_reason_error_string(code))
+        text = arena_str(a, str_of(ERR_reason_error_string(code)));
+    else
+        text = STR("the peer closed the connection");
+    ERR_clear_error();
+    return text;
+}
