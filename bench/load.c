@@ -5,6 +5,7 @@
  *   bench-load http   [options] HOST:PORT PATH    each connection sends as soon as it was answered
  *   bench-load events [options] HOST:PORT PATH    each connection opens one stream and checks it
  *
+ * With -r requests leave at a fixed rate instead, and latency counts from the time they were due.
  * Prints one JSON object when done. In events mode a line on stdin prints the counters so far, and
  * a line is printed when all streams are open. Every request sent before the end is waited for, so
  * that the count is what the gateway did. */
@@ -27,17 +28,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    HEADERS_MAX = 16,  /* -H options */
-    CONNS_MAX = 20000, /* -c */
-    LINE_MAX_ = 4096,  /* one event's line, and one line of the request list */
-    RAMP = 128,        /* connections that may be opening at a time in events mode */
-    SWEEP_MS = 50,     /* between looks at the clock for timeouts and the end */
-    READ_SIZE = 65536, /* one read */
-    TURN_EVENTS = 256  /* of one epoll_wait */
+    HEADERS_MAX = 16,      /* -H options */
+    CONNS_MAX = 20000,     /* -c */
+    LINE_MAX_ = 4096,      /* one event's line, and one line of the request list */
+    RAMP = 128,            /* connections that may be opening at a time in events mode */
+    SWEEP_MS = 50,         /* between looks at the clock for timeouts and the end */
+    READ_SIZE = 65536,     /* one read */
+    RATE_TICK_NS = 100000, /* between two looks at what is due at a fixed rate */
+    TURN_EVENTS = 256      /* of one epoll_wait */
 };
 
 enum phase { PHASE_IDLE, PHASE_CONNECT, PHASE_TLS, PHASE_BUSY };
@@ -83,11 +86,12 @@ static struct {
     int nheader, nconn;
     size_t body;
     uint64_t count, expect; /* requests to send, 0: no end; body bytes each must have, 0: any */
-    double seconds, timeout;
+    double seconds, timeout, rate; /* rate: requests per second, 0: closed loop */
 } opt = {.method = "GET", .nconn = 64, .seconds = 2, .timeout = 5};
 
 static struct {
     int epoll;
+    int timer, cursor; /* of a fixed rate: its tick, the connection to use next */
     SSL_CTX *ctx;
     struct request *req;
     size_t nreq, turn; /* requests of the list, the one to be sent next */
@@ -284,6 +288,37 @@ static void conn_next(struct conn *c)
     conn_push(c);
 }
 
+/* At a fixed rate: sends what is due on idle connections; what finds none waits, and is late. */
+static void rate_tick(void)
+{
+    uint64_t due = (uint64_t)((double)(load.now - load.begin) / 1e9 * opt.rate);
+    uint64_t ticks;
+
+    if (read(load.timer, &ticks, sizeof ticks) != sizeof ticks)
+        return;
+    for (int i = 0; i < opt.nconn && load.sent < due && !load.stopping; i++) {
+        struct conn *c = &load.conn[load.cursor];
+        load.cursor = (load.cursor + 1) % opt.nconn;
+        if (c->fd < 0 || c->phase != PHASE_IDLE)
+            continue;
+        uint64_t when = load.begin + (uint64_t)((double)load.sent / opt.rate * 1e9);
+        conn_next(c);
+        c->started = when;
+    }
+}
+
+static void rate_start(void)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = RATE_TICK_NS,
+                               .it_value.tv_nsec = RATE_TICK_NS};
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &load};
+
+    load.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (load.timer < 0 || timerfd_settime(load.timer, 0, &every, NULL) < 0 ||
+        epoll_ctl(load.epoll, EPOLL_CTL_ADD, load.timer, &ev) < 0)
+        die("timer");
+}
+
 /* Goes on from a connect or a handshake; returns false while that is not done. */
 static bool conn_ready(struct conn *c)
 {
@@ -408,7 +443,8 @@ static void conn_done(struct conn *c)
             conn_open(c);
         return;
     }
-    conn_next(c);
+    if (opt.rate == 0)
+        conn_next(c);
 }
 
 static void conn_eof(struct conn *c)
@@ -475,7 +511,8 @@ static void conn_event(struct conn *c, uint32_t what)
             return;
         if (!conn_ready(c))
             return;
-        conn_next(c);
+        if (opt.rate == 0)
+            conn_next(c);
         if (c->ssl == NULL || c->phase != PHASE_BUSY)
             return;
     }
@@ -519,6 +556,8 @@ static void load_mark(void)
 
     if (n <= 0)
         epoll_ctl(load.epoll, EPOLL_CTL_DEL, 0, NULL);
+    if (n > 0 && load.marks == 0)
+        memset(&load.delay, 0, sizeof load.delay); /* delays count from the first mark on */
     for (ssize_t i = 0; i < n; i++)
         if (buf[i] == '\n')
             printf("{\"mark\":%llu,\"ns\":%llu,\"open\":%d,\"events\":%llu,\"reads\":%llu}\n",
@@ -536,6 +575,8 @@ static void load_run(void)
         epoll_ctl(load.epoll, EPOLL_CTL_ADD, 0, &in); /* fails on a file: then there are no marks */
     load.begin = load.now = clock_ns();
     load.end = load.begin + (uint64_t)(opt.seconds * 1e9);
+    if (opt.rate > 0)
+        rate_start();
     while (!load_over()) {
         if (load.now >= sweep) {
             load_sweep();
@@ -548,6 +589,8 @@ static void load_run(void)
         for (int i = 0; i < n; i++) {
             if (ev[i].data.ptr == NULL)
                 load_mark();
+            else if (ev[i].data.ptr == &load)
+                rate_tick();
             else
                 conn_event(ev[i].data.ptr, ev[i].events);
         }
@@ -608,6 +651,7 @@ static void usage(void)
           "  -H LINE   a header line, repeatable     -l FILE  list of 'path[TAB header line]...'\n"
           "  -e N      body bytes (events) each answer must have\n"
           "  -t SEC    silence that counts as a timeout (5)\n"
+          "  -r N      requests per second on all connections, instead of a closed loop\n"
           "  -s        TLS to HOST, certificate not verified\n",
           stderr);
     exit(2);
@@ -634,6 +678,9 @@ static void option(int letter)
         break;
     case 'e':
         opt.expect = strtoull(optarg, NULL, 10);
+        break;
+    case 'r':
+        opt.rate = strtod(optarg, NULL);
         break;
     case 't':
         opt.timeout = strtod(optarg, NULL);
@@ -665,7 +712,7 @@ int main(int argc, char **argv)
     if (!opt.events && strcmp(argv[1], "http") != 0)
         usage();
     optind = 2;
-    while ((letter = getopt(argc, argv, "c:d:n:m:b:e:t:l:sH:")) != -1)
+    while ((letter = getopt(argc, argv, "c:d:n:m:b:e:t:l:r:sH:")) != -1)
         option(letter);
     if (argc - optind != 2 || opt.nconn < 1 || opt.nconn > CONNS_MAX)
         usage();

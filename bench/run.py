@@ -32,7 +32,7 @@ ORIGIN = os.path.join(ROOT, "build", "bench-origin")
 CONNECTIONS = 64
 STREAMS = 2000
 GAP_MS = 100          # between two events of a stream: 20,000 events/s in all
-OPEN_SECONDS = 3      # how long opening the streams may take before the window begins
+OPEN_SECONDS = 2      # how long opening the streams may take before the window begins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,8 @@ IDLE = Target(12, metric="rss_idle_mib", unit=" MiB idle")
 
 CELLS = (
     Cell("get", "GET, answer of 1 KiB", PLAIN, targets=(Target(0.80), IDLE)),
+    Cell("get-paced", "GET at 20,000 requests/s, the proxy not saturated", PLAIN,
+         load=("-e", "1024", "-r", "20000")),
     Cell("post", "POST of 1 KiB, answer of 2 KiB", PLAIN,
          load=("-m", "POST", "-b", "1024", "-e", "2048"), path="/post", targets=(Target(0.80),)),
     Cell("tls-up", "GET, the upstream over TLS, verified", PLAIN, words=frozenset({"https"})),
@@ -211,6 +213,21 @@ class Bench:
         call = self.measure_events if cell.events else self.measure_http
         return call(cell, gateway, seconds)
 
+    def check(self, cell, gateway):
+        """Each request of the cell once, without an error, before anything is measured."""
+        if cell.events:
+            return
+        end = time.monotonic() + 5
+        count = len(globals()["requests_" + cell.requests]()) if cell.requests else 200
+        while True:
+            result = self.load(cell, gateway, "-c", "8", "-n", str(count))
+            bad = {k: n for k, n in result["errors"].items() if n and k != "total"}
+            if not bad:
+                return
+            if time.monotonic() > end:
+                raise NotReady(f"of {count} requests went wrong: {bad}")
+            time.sleep(0.1)
+
     # -- system calls --
 
     def syscalls(self, cell, gateway):
@@ -260,6 +277,8 @@ class Bench:
                 gateways.find(kind, self.args.eclusa)
                 gateway = kind(label, self.work, cell, self.origin_ports)
                 gateway.start(self.args.proxy_core)
+                gateway.idle = procfs.memory_kib(gateway.pids())
+                self.check(cell, gateway)
                 started.append(gateway)
             except (NotReady, OSError) as why:
                 say(f"{label}: left out of {cell.name}: {why}")
@@ -272,7 +291,7 @@ class Bench:
         result = {"cell": cell.name, "about": cell.about, "rounds": [], "gateways": {}}
         try:
             for g in started:
-                result["gateways"][g.label] = {"idle": procfs.memory_kib(g.pids())}
+                result["gateways"][g.label] = {"idle": g.idle}
                 if getattr(g, "setup_seconds", 0) > 2:
                     say(f"{g.label}: its resources took {g.setup_seconds:.1f} s to put")
             for i in range(self.args.rounds):
@@ -332,7 +351,7 @@ def summarise(result):
             if other in result["gateways"]:
                 g[name] = spread([r[label]["cpu_us"] / r[other]["cpu_us"] for r in rounds])
         g["rss_idle_mib"] = g["idle"]["rss"] / 1024
-        g["rss_load_mib"] = max(m.get("memory", g["idle"])["rss"] for m in mine) / 1024
+        g["load"] = max((m.get("memory", g["idle"]) for m in mine), key=lambda m: m["rss"])
         if "stream_kib" in mine[0]:
             g["stream_kib"] = mine[0]["stream_kib"]      # the first round: later ones reuse memory
         g["errors"] = {}
@@ -356,10 +375,14 @@ def target_text(cell, label, g):
     return "; ".join(out)
 
 
+def mib(memory):
+    return f"{memory['rss'] / 1024:.1f} ({memory['pss'] / 1024:.1f})"
+
+
 def table(result, cell):
     per = "event" if cell.events else "request"
     head = ["", f"CPU µs/{per}", "user", "beside nginx", "target", f"{per}s/s", "p50 µs", "p99 µs",
-            "core busy", "RSS idle", "RSS load"]
+            "core busy", "RSS (PSS) MiB idle", "under load"]
     if cell.events:
         head.append("per stream")
     rows = []
@@ -372,7 +395,7 @@ def table(result, cell):
                "1" if label == "nginx" else beside, target_text(cell, label, g),
                f"{g['per_s']['median']:,.0f}", f"{g['p50']['median']:.0f}",
                f"{g['p99']['median']:.0f}", f"{g['busy']['median']:.0%}",
-               f"{g['rss_idle_mib']:.1f} MiB", f"{g['rss_load_mib']:.1f} MiB"]
+               mib(g["idle"]), mib(g["load"])]
         if cell.events:
             row.append(f"{g.get('stream_kib', math.nan):.1f} KiB")
         rows.append(row)
