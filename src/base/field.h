@@ -37,7 +37,8 @@ enum field_flag {
     FIELD_AS_TEXT = 1 << 6,   /* FIELD_ANY_OF, FIELD_ONE_OF of strings and numbers: stored as struct
                                  str, a number as its decimal text */
     FIELD_CLOSED = 1 << 7,    /* map: keys that do not match `pattern` are refused; without it they
-                                 are accepted unchecked and left out of the parsed list */
+                                 are accepted unchecked and left out of the parsed list. A closed
+                                 map without pattern is additionalProperties in the schema. */
 };
 
 struct fields;
