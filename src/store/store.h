@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where documents live. A store maps keys ("/routes/1") to JSON texts with revisions as etcd counts
  * them: one number for the whole store, one up with each write. All calls may block (disk, network)
- * and are made on the keeper's thread only. */
+ * and are made on the keeper's thread only. Where a call has *err, a failure leaves its reason
+ * there, readable until the next call on the same store. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -32,16 +33,19 @@ struct store_ops {
     enum store_status (*get)(struct store *s, struct str key, struct arena *a,
                              struct store_item *out, struct str *err);
     /* All items whose key starts with prefix, by created revision ascending; `each` returns false
-     * to stop. */
+     * to stop, and must not list itself. The item's strings live during that one call. */
     enum store_status (*list)(struct store *s, struct str prefix,
                               bool (*each)(void *arg, const struct store_item *item), void *arg,
                               struct str *err);
     /* expect < 0: whatever is there; 0: only when the key is not there; else only at that modified
-     * revision. When STORE_OK is returned the write survives a crash of the machine or of us. */
+     * revision. When STORE_OK is returned the write survives a crash of the machine or of us. *out
+     * (may be NULL) gets the revisions (equal ones: the key is new) and the caller's own strings.
+     */
     enum store_status (*put)(struct store *s, struct str key, struct str value, int64_t expect,
                              struct store_item *out, struct str *err);
     enum store_status (*del)(struct store *s, struct str key, int64_t *revision, struct str *err);
-    /* The next revision, taken: POST makes ids of it. */
+    /* The next revision, taken: POST makes ids of it. It outlives a crash only together with a
+     * later write. */
     enum store_status (*next_revision)(struct store *s, int64_t *revision, struct str *err);
     int64_t (*revision)(struct store *s);
 };
@@ -50,8 +54,9 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* The embedded store: data_dir/eclusa.db, made when missing (mode 0600). NULL with a message in the
- * arena. */
+/* The embedded store: data_dir/eclusa.db, made when missing (mode 0600), the directory too when
+ * only its last part is missing (0700). Holds data_dir/lock, so that no two gateways share a
+ * directory. NULL with a message in the arena. */
 struct store *store_sqlite_open(struct str data_dir, struct arena *a, struct str *err);
 
 #endif
