@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread's world: an epoll set (edge-triggered, each descriptor registered once), timers, an inbox for
- * messages from other threads, and work put off to the end of the turn. Nothing here is shared but the inbox. */
+/* One thread's world: an epoll set (edge-triggered, each descriptor registered once), timers, an
+ * inbox for messages from other threads, and work put off to the end of the turn. Nothing here is
+ * shared but the inbox. */
 #ifndef LOOP_LOOP_H
 #define LOOP_LOOP_H
 
@@ -12,8 +13,8 @@
 #include "base/list.h"
 #include "loop/timer.h"
 
-/* What epoll watches. Embedded in its owner; must outlive the turn in which it is removed: owners free
- * themselves by loop_bury. */
+/* What epoll watches. Embedded in its owner; must outlive the turn in which it is removed: owners
+ * free themselves by loop_bury. */
 struct io {
     int fd;
     /* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. */
@@ -69,7 +70,8 @@ static inline void task_init(struct task *t, void (*run)(struct task *t))
     t->run = run;
     list_init(&t->link);
 }
-/* Runs the task at the end of this turn (or of the next, when called from a task). Queued twice: runs once. */
+/* Runs the task at the end of this turn (or of the next, when called from a task). Queued twice:
+ * runs once. */
 static inline void loop_defer(struct loop *loop, struct task *t)
 {
     if (list_empty(&t->link))
@@ -79,15 +81,16 @@ static inline void task_cancel(struct task *t)
 {
     list_remove(&t->link);
 }
-/* free()s the memory that holds `grave` as its first member when this turn is over: stale events may
- * still name it until then. */
+/* free()s the memory that holds `grave` as its first member when this turn is over: stale events
+ * may still name it until then. */
 struct grave {
     struct list link;
     void (*release)(struct grave *g);
 };
 void loop_bury(struct loop *loop, struct grave *g, void (*release)(struct grave *g));
 
-/* From any thread: m->run runs on the loop's thread, before any event that becomes ready after this call. */
+/* From any thread: m->run runs on the loop's thread, before any event that becomes ready after this
+ * call. */
 void loop_post(struct loop *loop, struct message *m);
 
 static inline void loop_timer(struct loop *loop, struct timer *t, int64_t after_ms)

@@ -40,8 +40,8 @@ static void on_fail_task(struct task *t)
         s->ops->failed(s, REASON_NONE);
 }
 
-bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd,
-               enum sock_state state, const struct sock_ops *ops)
+bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd, enum sock_state state,
+               const struct sock_ops *ops)
 {
     int one = 1;
 
@@ -78,7 +78,8 @@ void sock_tls(struct sock *s, SSL *ssl)
     s->ssl = ssl;
 }
 
-/* ---- Connecting --------------------------------------------------------------------------------- */
+/* ---- Connecting ---------------------------------------------------------------------------------
+ */
 
 static void handshake(struct sock *s)
 {
@@ -116,7 +117,8 @@ static void connected(struct sock *s)
     s->ops->open(s);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------
+ */
 
 static void fail(struct sock *s)
 {
@@ -133,7 +135,8 @@ static ssize_t send_some(struct sock *s, const struct iovec *iov, int count)
     size_t done = 0;
 
     if (!s->ssl) {
-        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count};
+        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+                             .msg_iovlen = (size_t)count};
         ssize_t n = count == 1 ? send(s->io.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
                                : sendmsg(s->io.fd, &msg, MSG_NOSIGNAL);
         return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
@@ -142,7 +145,8 @@ static ssize_t send_some(struct sock *s, const struct iovec *iov, int count)
         size_t at = 0, n = 0;
         while (at < iov[i].iov_len) {
             ERR_clear_error();
-            if (!SSL_write_ex(s->ssl, (const char *)iov[i].iov_base + at, iov[i].iov_len - at, &n)) {
+            if (!SSL_write_ex(s->ssl, (const char *)iov[i].iov_base + at, iov[i].iov_len - at,
+                              &n)) {
                 int e = SSL_get_error(s->ssl, 0);
                 if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
                     return (ssize_t)done;
@@ -282,7 +286,8 @@ static void drain(struct sock *s)
     }
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------
+ */
 
 static ssize_t read_tls(struct sock *s, char *p, size_t n)
 {
@@ -310,8 +315,8 @@ ssize_t sock_read(struct sock *s, char *p, size_t n)
         return read_tls(s, p, n);
     ssize_t got = recv(s->io.fd, p, n, 0);
     if (got > 0) {
-        /* A short read has emptied the socket; a later arrival makes a new edge. An end of file that came
-         * with it shows as hup, and needs the read that returns 0. */
+        /* A short read has emptied the socket; a later arrival makes a new edge. An end of file
+         * that came with it shows as hup, and needs the read that returns 0. */
         if ((size_t)got < n && !s->hup)
             s->readable = false;
         return got;
@@ -355,7 +360,8 @@ static void on_event(struct io *io, uint32_t events)
     }
 }
 
-/* ---- Ending ------------------------------------------------------------------------------------- */
+/* ---- Ending -------------------------------------------------------------------------------------
+ */
 
 void sock_shutdown(struct sock *s)
 {

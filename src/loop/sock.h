@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A non-blocking stream socket on a loop, plain or TLS. Reads go where the caller says; writes gather in
- * the thread's outbox and leave in one send when the callback that wrote returns; what the kernel does not
- * take waits in a queue of the socket's own. */
+/* A non-blocking stream socket on a loop, plain or TLS. Reads go where the caller says; writes
+ * gather in the thread's outbox and leave in one send when the callback that wrote returns; what
+ * the kernel does not take waits in a queue of the socket's own. */
 #ifndef LOOP_SOCK_H
 #define LOOP_SOCK_H
 
@@ -15,8 +15,8 @@
 
 enum {
     OUTBOX_BYTES = 65536,
-    SOCK_QUEUE_HIGH = 65536,      /* bytes queued at which sock_full says so */
-    SOCK_QUEUE_MAX = 64 << 20,    /* a queue that grows past this fails the socket */
+    SOCK_QUEUE_HIGH = 65536,   /* bytes queued at which sock_full says so */
+    SOCK_QUEUE_MAX = 64 << 20, /* a queue that grows past this fails the socket */
 };
 
 /* One per loop: bytes on their way to one socket, sent when the current callback returns. */
@@ -57,20 +57,21 @@ struct sock {
     bool broken;   /* a write failed */
 };
 
-/* Takes over fd, open (accepted) or connecting, non-blocking. False: the descriptor could not be watched (it
- * is closed). */
-bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd,
-               enum sock_state state, const struct sock_ops *ops)
-    __attribute__((warn_unused_result));
+/* Takes over fd, open (accepted) or connecting, non-blocking. False: the descriptor could not be
+ * watched (it is closed). */
+bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd, enum sock_state state,
+               const struct sock_ops *ops) __attribute__((warn_unused_result));
 /* Starts connecting to addr; -1 when the kernel refuses at once. The result is for sock_init. */
 int sock_connect(const struct sockaddr *addr, socklen_t n);
 /* TLS starts when the connection stands; ssl becomes the socket's. Before the first event. */
 void sock_tls(struct sock *s, SSL *ssl);
 
-/* Bytes read (> 0), 0: end of file, -1: nothing there now, -2: failed. Clears `readable` when all was read. */
+/* Bytes read (> 0), 0: end of file, -1: nothing there now, -2: failed. Clears `readable` when all
+ * was read. */
 ssize_t sock_read(struct sock *s, char *p, size_t n);
 
-/* Queues bytes to be sent, in order. Copies what it keeps. Failures are told later by ops->failed. */
+/* Queues bytes to be sent, in order. Copies what it keeps. Failures are told later by ops->failed.
+ */
 void sock_write(struct sock *s, struct str data);
 /* n bytes of room in the outbox, to be written in place; n <= OUTBOX_BYTES / 2. Then sock_wrote. */
 char *sock_room(struct sock *s, size_t n);
@@ -87,8 +88,8 @@ size_t sock_queued(const struct sock *s);
 
 /* No more writes: the peer sees an end of file after what was queued. */
 void sock_shutdown(struct sock *s);
-/* Sends what is in the outbox if it can, then closes. No callback comes afterwards; the memory must stay until
- * the turn ends. With reset, the peer sees an RST. */
+/* Sends what is in the outbox if it can, then closes. No callback comes afterwards; the memory must
+ * stay until the turn ends. With reset, the peer sees an RST. */
 void sock_close(struct sock *s, bool reset);
 
 /* "1.2.3.4:80" or "[::1]:80" into out (at least 56 bytes); returns the length. */

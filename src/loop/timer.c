@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The timer wheel: six levels of 64 slots; a slot of level n spans 64^n ms. An entry sits at the level of
- * the highest bit in which its time differs from now, and comes down a level when its slot's time comes. */
+/* The timer wheel: six levels of 64 slots; a slot of level n spans 64^n ms. An entry sits at the
+ * level of the highest bit in which its time differs from now, and comes down a level when its
+ * slot's time comes. */
 #include "loop/timer.h"
 
 #include "base/panic.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timers on a hierarchical wheel: 1 ms ticks, constant cost to set and clear. Moving a timer later, which
- * is what nearly every byte on a connection does, only stores a number; the wheel catches up when the old time
- * comes. */
+/* Timers on a hierarchical wheel: 1 ms ticks, constant cost to set and clear. Moving a timer later,
+ * which is what nearly every byte on a connection does, only stores a number; the wheel catches up
+ * when the old time comes. */
 #ifndef LOOP_TIMER_H
 #define LOOP_TIMER_H
 
@@ -27,12 +27,13 @@ struct timers {
 
 void timers_init(struct timers *w, int64_t now_ms);
 void timer_init(struct timer *t, void (*fire)(struct timer *t));
-/* (Re)sets the timer to fire at due_ms (the loop's monotonic clock); a time that has passed fires in the
- * next timers_run. Fires once. */
+/* (Re)sets the timer to fire at due_ms (the loop's monotonic clock); a time that has passed fires
+ * in the next timers_run. Fires once. */
 void timer_set(struct timers *w, struct timer *t, int64_t due_ms);
 /* The timer will not fire, and is off the wheel: its memory may go. */
 void timer_clear(struct timers *w, struct timer *t);
-/* Will not fire, but stays where it is: cheaper than timer_clear for a timer that is soon set again. */
+/* Will not fire, but stays where it is: cheaper than timer_clear for a timer that is soon set
+ * again. */
 static inline void timer_pause(struct timer *t)
 {
     t->due = 0;

@@ -33,7 +33,8 @@ SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, st
                               SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
     /* One read takes the record's head and body, often several records. */
     SSL_CTX_set_read_ahead(ctx, 1);
-    /* A peer that closes without close_notify is an end of file; framing tells whether it was too early. */
+    /* A peer that closes without close_notify is an end of file; framing tells whether it was too
+     * early. */
     SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_new_session);

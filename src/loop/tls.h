@@ -9,9 +9,10 @@
 #include "base/arena.h"
 #include "base/str.h"
 
-/* A context for connections to upstreams. Trusts the system's authorities (SSL_CERT_FILE and SSL_CERT_DIR
- * are honoured) and those in ca_file (PEM; absent: none more). verify false: any certificate is accepted.
- * NULL with a message when ca_file cannot be read. Thread-safe once made. */
+/* A context for connections to upstreams. Trusts the system's authorities (SSL_CERT_FILE and
+ * SSL_CERT_DIR are honoured) and those in ca_file (PEM; absent: none more). verify false: any
+ * certificate is accepted. NULL with a message when ca_file cannot be read. Thread-safe once made.
+ */
 SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err);
 
 /* Remembers the last TLS session of a peer, for resumption. One thread's. */
@@ -20,9 +21,9 @@ struct tls_session {
 };
 void tls_session_forget(struct tls_session *s);
 
-/* A client connection over fd. server_name is sent as SNI and checked against the certificate when the context
- * verifies; an IP address is checked as such and not sent (RFC 6066 §3). memory may be NULL; it must
- * outlive the connection. */
+/* A client connection over fd. server_name is sent as SNI and checked against the certificate when
+ * the context verifies; an IP address is checked as such and not sent (RFC 6066 §3). memory may be
+ * NULL; it must outlive the connection. */
 SSL *tls_client_new(SSL_CTX *ctx, int fd, struct str server_name, struct tls_session *memory);
 
 /* Why the last operation on ssl failed, for logs: OpenSSL's reason or the verification's. */

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Paths and queries. */
+#include "http/uri.h"
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = ascii_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Whether the path is already what uri_normalise would make of it: the usual case. */
+static bool is_plain(struct str raw)
+{
+    char last = 0;
+
+    for (size_t i = 0; i < raw.n; i++) {
+        char c = raw.p[i];
+        if (c == '%' || (last == '/' && (c == '/' || c == '.')))
+            return false;
+        last = c;
+    }
+    return true;
+}
+
+/* Resolves the segment that ends at *n: "." goes, ".." takes its parent along. False: above the
+ * root. out[0] is always '/'. */
+static bool end_segment(char *out, size_t *n)
+{
+    size_t end = *n;
+
+    if (end >= 2 && out[end - 1] == '.' && out[end - 2] == '/') {
+        *n = end - 1;
+        return true;
+    }
+    if (end >= 3 && out[end - 1] == '.' && out[end - 2] == '.' && out[end - 3] == '/') {
+        if (end == 3)
+            return false;
+        size_t at = end - 3;
+        while (out[at - 1] != '/')
+            at--;
+        *n = at;
+    }
+    return true;
+}
+
+enum reason uri_normalise(struct str raw, struct arena *a, struct str *out)
+{
+    size_t n = 0;
+
+    if (raw.n == 0 || raw.p[0] != '/') {
+        *out = raw; /* "*", which no route pattern matches but its own */
+        return REASON_NONE;
+    }
+    if (is_plain(raw)) {
+        *out = raw;
+        return REASON_NONE;
+    }
+    char *p = arena_bytes(a, raw.n + 1);
+    for (size_t i = 0; i < raw.n; i++) {
+        char c = raw.p[i];
+        if (c == '%') {
+            int hi = i + 2 < raw.n ? hex_value(raw.p[i + 1]) : -1;
+            int lo = i + 2 < raw.n ? hex_value(raw.p[i + 2]) : -1;
+            if (hi < 0 || lo < 0)
+                return REASON_BAD_URI_ENCODING;
+            c = (char)(hi << 4 | lo);
+            i += 2;
+            if (c == 0)
+                return REASON_BAD_URI_ENCODING;
+        }
+        if (c == '/') {
+            if (n && !end_segment(p, &n))
+                return REASON_BAD_URI_TRAVERSAL;
+            if (n && p[n - 1] == '/')
+                continue;
+        }
+        p[n++] = c;
+    }
+    if (!end_segment(p, &n))
+        return REASON_BAD_URI_TRAVERSAL;
+    p[n] = 0;
+    *out = str_make(p, n);
+    return REASON_NONE;
+}
+
+struct str uri_decode(struct str s, struct arena *a, bool plus)
+{
+    char *p = arena_bytes(a, s.n + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        int hi = -1, lo = -1;
+        if (s.p[i] == '%' && s.n - i > 2) {
+            hi = hex_value(s.p[i + 1]);
+            lo = hex_value(s.p[i + 2]);
+        }
+        if (hi >= 0 && lo >= 0) {
+            p[n++] = (char)(hi << 4 | lo);
+            i += 2;
+        } else {
+            p[n++] = plus && s.p[i] == '+' ? ' ' : s.p[i];
+        }
+    }
+    p[n] = 0;
+    return str_make(p, n);
+}
+
+static bool is_unreserved(char c)
+{
+    return ascii_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
+static bool in_path(char c)
+{
+    return c > ' ' && c < 0x7f && c != '%' && c != '?' && c != '#' && c != '"' && c != '<' &&
+           c != '>' && c != '\\' && c != '^' && c != '`' && c != '{' && c != '|' && c != '}';
+}
+
+static struct str encode(struct str s, struct arena *a, bool (*keep)(char c))
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *p = arena_bytes(a, s.n * 3 + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        if (keep(s.p[i])) {
+            p[n++] = s.p[i];
+            continue;
+        }
+        p[n++] = '%';
+        p[n++] = hex[(unsigned char)s.p[i] >> 4];
+        p[n++] = hex[(unsigned char)s.p[i] & 15];
+    }
+    p[n] = 0;
+    return str_make(p, n);
+}
+
+struct str uri_encode_path(struct str s, struct arena *a)
+{
+    return encode(s, a, in_path);
+}
+
+struct str uri_encode_component(struct str s, struct arena *a)
+{
+    return encode(s, a, is_unreserved);
+}
+
+bool query_next(struct str *rest, struct str *name, struct str *value)
+{
+    while (rest->p && rest->n) {
+        struct str pair, after;
+        str_cut(*rest, '&', &pair, &after);
+        *rest = after;
+        if (pair.n == 0)
+            continue;
+        str_cut(pair, '=', name, value);
+        return true;
+    }
+    return false;
+}
+
+static bool port_parse(struct str s, uint16_t *port)
+{
+    uint64_t v = 0;
+
+    if (s.n && !str_to_u64(s, 65535, &v))
+        return false;
+    *port = (uint16_t)v;
+    return true;
+}
+
+static bool in_host(char c)
+{
+    /* reg-name of RFC 3986: unreserved, sub-delims, percent; no separators of a URI. */
+    return is_unreserved(c) || (c != 0 && strchr("!$&'()*+,;=%", c) != NULL);
+}
+
+bool uri_host_split(struct str s, struct str *host, uint16_t *port)
+{
+    *port = 0;
+    if (s.n && s.p[0] == '[') {
+        ptrdiff_t end = str_find(s, ']');
+        if (end < 2)
+            return false;
+        *host = str_make(s.p + 1, (size_t)end - 1);
+        for (size_t i = 0; i < host->n; i++)
+            if (hex_value(host->p[i]) < 0 && host->p[i] != ':' && host->p[i] != '.')
+                return false;
+        struct str rest = str_from(s, (size_t)end + 1);
+        return rest.n == 0 || (rest.p[0] == ':' && port_parse(str_from(rest, 1), port));
+    }
+    struct str digits;
+    if (str_cut(s, ':', host, &digits) && !port_parse(digits, port))
+        return false;
+    for (size_t i = 0; i < host->n; i++)
+        if (!in_host(host->p[i]))
+            return false;
+    return host->n > 0;
+}
+
+bool uri_host_ok(struct str authority)
+{
+    struct str host;
+    uint16_t port;
+
+    return uri_host_split(authority, &host, &port);
+}

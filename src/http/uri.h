@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Request paths and queries: normalising, percent-coding, hosts. */
+#ifndef HTTP_URI_H
+#define HTTP_URI_H
+
+#include "base/arena.h"
+#include "base/reason.h"
+#include "base/str.h"
+
+/* The path decoded, with "//" merged and dot segments resolved, as nginx's $uri. When nothing needs
+ * to change, *out is raw itself. REASON_NONE, or why it is refused: bad percent-encoding, a NUL
+ * byte, a path that climbs above the root. */
+enum reason uri_normalise(struct str raw, struct arena *a, struct str *out);
+
+/* Percent-decodes; '+' becomes a space when plus is set. Bad escapes are kept as they are. */
+struct str uri_decode(struct str s, struct arena *a, bool plus);
+/* Encodes what may not stand in a path (space, controls, '%', '?', '#', bytes over 0x7e), keeping
+ * '/'. */
+struct str uri_encode_path(struct str s, struct arena *a);
+/* Encodes whatever is not unreserved (RFC 3986 §2.3), for query components. */
+struct str uri_encode_component(struct str s, struct arena *a);
+
+/* Next name=value of a query; false at the end. value is absent when there is no '='. */
+bool query_next(struct str *rest, struct str *name, struct str *value);
+
+/* Splits "host:port", "[::1]:port", "host". port 0: none. False: malformed (RFC 9110 §7.2, RFC 3986
+ * §3.2.2). The host is returned without brackets. */
+bool uri_host_split(struct str authority, struct str *host, uint16_t *port);
+/* Whether authority may stand in a Host header. */
+bool uri_host_ok(struct str authority);
+
+#endif
