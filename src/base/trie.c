@@ -303,19 +303,23 @@ static void tail_drop(const struct trie_edit *e, struct trie *n)
     }
 }
 
-static void *delete (struct trie **root, const struct trie_edit *e, struct str key,
-                     enum trie_slot slot)
+static void *take_out(struct trie **root, const struct trie_edit *e, struct str key,
+                      enum trie_slot slot)
 {
     /* First without changes: is it there, and which node stays, above what only led to it. */
     const struct trie *n = *root, *stays = NULL;
     struct str rest = key;
 
-    while (n && node_enter(n, &rest) && rest.n > 0) {
+    for (;;) {
+        if (!n || !node_enter(n, &rest))
+            return NULL;
+        if (rest.n == 0)
+            break;
         if (n->values || n->nchildren > 1)
             stays = n;
         n = node_next(n, &rest);
     }
-    if (!n || rest.n > 0 || !node_value(n, slot))
+    if (!node_value(n, slot))
         return NULL;
     void *old = node_value(n, slot);
     bool goes = n->nchildren == 0 && n->values == 1u << slot;
@@ -350,8 +354,9 @@ void *trie_set(struct trie **root, const struct trie_edit *e, struct str key, en
 {
     void *old;
 
+    key.p = key.p ? key.p : "";
     if (!value)
-        return delete (root, e, key, slot);
+        return take_out(root, e, key, slot);
     insert(root, e, key, slot, value, &old);
     return old;
 }
