@@ -26,21 +26,22 @@ class Rule:
         headers = list(headers.items() if isinstance(headers, dict) else headers)
 
         def act(w, request):
+            send = w.sock.sendall                   # raises when the gateway has left: the script ends there
             time.sleep(delay)                       # the script's own pace, nobody waits for it
             for code, extra in interim:
-                w.send(head(code, extra))
+                send(head(code, extra))
             if chunks is not None:
-                w.send(head(status, headers + [("Transfer-Encoding", "chunked")]))
+                send(head(status, headers + [("Transfer-Encoding", "chunked")]))
                 for chunk in chunks:
                     data = chunk.encode() if isinstance(chunk, str) else chunk
-                    w.send(b"%x\r\n%s\r\n" % (len(data), data))
+                    send(b"%x\r\n%s\r\n" % (len(data), data))
                     time.sleep(gap)
-                w.send(wire.chunked((), trailers))
+                send(wire.chunked((), trailers))
                 return
             bodiless = status in (204, 304)
             framing = [] if bodiless or any(k.lower() == "content-length" for k, _ in headers) else \
                 [("Content-Length", str(len(body)))]
-            w.send(head(status, headers + framing) + (b"" if bodiless or request.method == "HEAD" else body))
+            send(head(status, headers + framing) + (b"" if bodiless or request.method == "HEAD" else body))
         self.replies.append(act)
         return self
 

@@ -35,7 +35,7 @@ class Message:
         self.complete = False
         first = start.split(" ", 2) + ["", ""]
         if start.startswith("HTTP/"):
-            self.status, self.reason = int(first[1]), first[2]
+            self.status, self.reason = int(first[1]) if first[1].isdecimal() else 0, first[2]
         else:
             self.method, self.target, self.version = first[:3]
 
@@ -164,7 +164,8 @@ class Wire:
         interim = []
         while True:
             message = self.head()
-            if message.status >= 200 or message.status == 101:
+            assert message.start.startswith("HTTP/1."), f"not a response: {message!r}"
+            if not 100 <= message.status < 200 or message.status == 101:
                 break
             interim.append(message)
         message.interim = interim
