@@ -539,12 +539,243 @@ static void test_containers(void **state)
     unload(&l);
 }
 
+/* ---- Schema -----------------------------------------------------------------------------------
+ */
+
+static void assert_schema(const struct fields *fields, const char *expected)
+{
+    json_t *schema = fields_schema(fields), *want = json(expected);
+
+    if (!json_equal(schema, want)) {
+        char *got = json_dumps(schema, JSON_INDENT(1) | JSON_SORT_KEYS);
+        fail_msg("got %s\nexpected %s", got, expected);
+    }
+    json_decref(schema);
+    json_decref(want);
+}
+
+static const struct field drawn_rows[] = {
+    {"flag", FIELD_BOOL, .flags = FIELD_REQUIRED, .doc = "A switch."},
+    {"count", FIELD_INT, .flags = FIELD_ABOVE_MIN, .max = 9, .def = "2"},
+    {"status", FIELD_INT, .names = bits},
+    {"ratio", FIELD_NUM, .min = 0.5},
+    {"from", FIELD_NUM, .flags = FIELD_HAS_MIN},
+    {"name", FIELD_STR, .min = 2, .max = 4, .pattern = "^a`b|c$"},
+    {"address", FIELD_STR, .of = ip_rows},
+    {"mode", FIELD_ENUM, .names = modes, .def = "\"node\""},
+    {"list", FIELD_LIST, .flags = FIELD_UNIQUE, .of = &word_row, .min = 1, .max = 3},
+    {"hosts", FIELD_LIST, .of = &item_row},
+    {"labels", FIELD_MAP, .of = &label_row, .max = 3},
+    {"free", .type = FIELD_MAP},
+    {"closed", FIELD_MAP, .flags = FIELD_CLOSED, .of = &word_row},
+    {"keyed", FIELD_MAP, .flags = FIELD_CLOSED, .of = &word_row, .pattern = "^k"},
+    {"vars", FIELD_JSON, .of = &list_row, .doc = "Lines\nand | bars."},
+    {"id", FIELD_ANY_OF, .flags = FIELD_AS_TEXT, .of = id_rows},
+    {"text", FIELD_ONE_OF, .flags = FIELD_AS_TEXT, .of = header_rows},
+    {"inner", FIELD_OBJECT, .fields = &inner_fields, .def = "{}"},
+    {"old", FIELD_STR, .flags = FIELD_HIDDEN},
+    {"key", FIELD_STR, .flags = FIELD_SECRET},
+    {0},
+};
+static const struct field_rule drawn_rules[] = {
+    {RULE_ONE_OF, "flag,count|name", 0},
+    {RULE_ANY_OF, "flag|count", 0},
+    {RULE_NOT_BOTH, "flag,mode", 0},
+    {RULE_DEPENDS, "flag,count", 0},
+    {RULE_DEPENDS_SCHEMA, "mode,count", 0},
+    {RULE_EXCLUDES, "list,name", 0},
+    {RULE_MIN_FIELDS, NULL, 1},
+    {RULE_MAX_FIELDS, NULL, 9},
+    {RULE_ALL_ONE_OF, "flag|mode", 0},
+    {RULE_ALL_NONE_OR_ONE, "a|b", 0},
+    {0},
+};
+static const struct fields drawn_fields = {drawn_rows, drawn_rules, .doc = "All of it."};
+
+static void test_schema(void **state)
+{
+    (void)state;
+    assert_schema(
+        &drawn_fields,
+        "{\"type\":\"object\",\"description\":\"All of it.\",\"additionalProperties\":false,"
+        "\"required\":[\"flag\"],\"properties\":{"
+        "\"flag\":{\"type\":\"boolean\",\"description\":\"A switch.\"},"
+        "\"count\":{\"type\":\"integer\",\"exclusiveMinimum\":0,\"maximum\":9,\"default\":2},"
+        "\"status\":{\"type\":\"integer\",\"enum\":[1,0]},"
+        "\"ratio\":{\"type\":\"number\",\"minimum\":0.5},"
+        "\"from\":{\"type\":\"number\",\"minimum\":0},"
+        "\"name\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":4,\"pattern\":\"^a`b|c$\"},"
+        "\"address\":{\"type\":\"string\",\"anyOf\":["
+        "{\"title\":\"IPv4\",\"type\":\"string\",\"format\":\"ipv4\"},"
+        "{\"title\":\"IPv6\",\"type\":\"string\",\"format\":\"ipv6\"}]},"
+        "\"mode\":{\"type\":\"string\",\"enum\":[\"pass\",\"node\"],\"default\":\"node\"},"
+        "\"list\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":3,\"uniqueItems\":true,"
+        "\"items\":{\"type\":\"string\",\"minLength\":1}},"
+        "\"hosts\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"host\"],"
+        "\"additionalProperties\":false,\"properties\":{"
+        "\"host\":{\"type\":\"string\",\"pattern\":\"^[a-z.]+$\"},"
+        "\"port\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":65535,\"default\":80},"
+        "\"kind\":{\"type\":\"string\",\"enum\":[\"pass\",\"node\"]}}}},"
+        "\"labels\":{\"type\":\"object\",\"maxProperties\":3,\"patternProperties\":{\".*\":"
+        "{\"type\":\"string\",\"pattern\":\"^\\\\S+$\",\"minLength\":1,\"maxLength\":8}}},"
+        "\"free\":{\"type\":\"object\"},"
+        "\"closed\":{\"type\":\"object\",\"additionalProperties\":"
+        "{\"type\":\"string\",\"minLength\":1}},"
+        "\"keyed\":{\"type\":\"object\",\"additionalProperties\":false,\"patternProperties\":"
+        "{\"^k\":{\"type\":\"string\",\"minLength\":1}}},"
+        "\"vars\":{\"type\":\"array\",\"description\":\"Lines\\nand | bars.\"},"
+        "\"id\":{\"anyOf\":[{\"title\":\"string\",\"type\":\"string\",\"minLength\":1,"
+        "\"maxLength\":64,\"pattern\":\"^[a-zA-Z0-9-_.]+$\"},"
+        "{\"title\":\"number\",\"type\":\"integer\",\"minimum\":1}]},"
+        "\"text\":{\"oneOf\":[{\"title\":\"text\",\"type\":\"string\"},"
+        "{\"title\":\"number\",\"type\":\"number\"}]},"
+        "\"inner\":{\"type\":\"object\",\"default\":{},\"properties\":{"
+        "\"on\":{\"type\":\"boolean\",\"default\":true},"
+        "\"rate\":{\"type\":\"number\",\"exclusiveMinimum\":0,\"default\":0.5},"
+        "\"items\":{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"object\","
+        "\"required\":[\"host\"],\"additionalProperties\":false,\"properties\":{"
+        "\"host\":{\"type\":\"string\",\"pattern\":\"^[a-z.]+$\"},"
+        "\"port\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":65535,\"default\":80},"
+        "\"kind\":{\"type\":\"string\",\"enum\":[\"pass\",\"node\"]}}}}}},"
+        "\"key\":{\"type\":\"string\"}},"
+        "\"oneOf\":[{\"required\":[\"flag\",\"count\"]},{\"required\":[\"name\"]}],"
+        "\"anyOf\":[{\"required\":[\"flag\"]},{\"required\":[\"count\"]}],"
+        "\"not\":{\"anyOf\":[{\"required\":[\"flag\",\"mode\"]}]},"
+        "\"dependencies\":{\"flag\":[\"count\"],\"mode\":{\"required\":[\"count\"]},"
+        "\"list\":{\"not\":{\"required\":[\"name\"]}}},"
+        "\"minProperties\":1,\"maxProperties\":9,"
+        "\"allOf\":[{\"oneOf\":[{\"required\":[\"flag\"]},{\"required\":[\"mode\"]}]},"
+        "{\"oneOf\":[{\"not\":{\"anyOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}},"
+        "{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}]}");
+}
+
+/* ---- Documentation ----------------------------------------------------------------------------
+ */
+
+static void assert_line(const char *text, const char *line)
+{
+    const char *at = strstr(text, line);
+
+    if (!at || (at != text && at[-1] != '\n') || at[strlen(line)] != '\n')
+        fail_msg("no line '%s' in:\n%s", line, text);
+}
+
+static void test_markdown(void **state)
+{
+    char *text = fields_markdown(&drawn_fields);
+
+    (void)state;
+    assert_line(text, "| `flag` | boolean | yes |  |  | A switch. |");
+    assert_line(text, "| `count` | integer |  | `2` | > 0, ≤ 9 |  |");
+    assert_line(text, "| `status` | integer |  |  | `1`, `0` |  |");
+    assert_line(text, "| `ratio` | number |  |  | ≥ 0.5 |  |");
+    assert_line(text, "| `name` | string |  |  | 2 … 4 characters, matches ``^a`b\\|c$`` |  |");
+    assert_line(text, "| `mode` | string |  | `\"node\"` | `pass`, `node` |  |");
+    assert_line(text, "| `list` | array[string] |  |  | 1 … 3 items, no two equal, at least 1 "
+                      "characters |  |");
+    assert_line(text, "| `hosts` | array[object] |  |  |  |  |");
+    assert_line(text, "| `hosts[].host` | string | yes |  | matches `^[a-z.]+$` |  |");
+    assert_line(text, "| `hosts[].port` | integer |  | `80` | 1 … 65535 |  |");
+    assert_line(text, "| `vars` | array |  |  |  | Lines and \\| bars. |");
+    assert_line(text, "| `id` | string or integer |  |  |  |  |");
+    assert_line(text, "| `inner.rate` | number |  | `0.5` | > 0 |  |");
+    assert_line(text, "| `inner.items[].kind` | string |  |  | `pass`, `node` |  |");
+    assert_line(text, "| `key` | string |  |  |  | Encrypted at rest. |");
+    assert_null(strstr(text, "old"));
+    free(text);
+}
+
+/* ---- Walks ------------------------------------------------------------------------------------
+ */
+
+static void collect(void *arg, struct str path)
+{
+    struct buf *seen = arg;
+
+    buf_printf(seen, "%.*s ", STR_ARG(path));
+}
+
+static void test_unknown(void **state)
+{
+    json_t *in = json("{\"x\":1,\"inner\":{\"y\":{\"deep\":1},\"items\":[{\"host\":\"a\"},"
+                      "{\"z\":1}]},\"nodes\":[{\"host\":\"a\",\"w\":1},{\"host\":\"b\"}],"
+                      "\"closed\":{\"k\":{\"any\":1}},\"count\":{\"odd\":1}}");
+    struct buf seen;
+
+    (void)state;
+    buf_init(&seen, 4096);
+    fields_unknown(&sample_fields, in, collect, &seen);
+    assert_str(buf_str(&seen), "x inner.y inner.items[2].z ");
+    buf_fini(&seen);
+    json_decref(in);
+
+    in = json("{\"object\":{\"host\":\"a\"},\"nodes\":[{\"host\":\"a\"}],\"filled\":[]}");
+    fields_unknown(&sample_fields, in, collect, &seen);
+    assert_int_equal(seen.n, 0);
+    json_decref(in);
+}
+
+static const struct field secret_row = {.type = FIELD_STR, .flags = FIELD_SECRET};
+static const struct field secret_item_rows[] = {
+    {"user", .type = FIELD_STR}, {"pass", FIELD_STR, .flags = FIELD_SECRET}, {0}};
+static const struct fields secret_item_fields = {secret_item_rows, .open = true};
+static const struct field secret_item_row = {.type = FIELD_OBJECT, .fields = &secret_item_fields};
+static const struct field secret_any_rows[] = {
+    {"text", FIELD_STR, .flags = FIELD_SECRET, .max = 4},
+    {"item", FIELD_OBJECT, .fields = &secret_item_fields},
+    {0},
+};
+static const struct field secret_rows[] = {
+    {"key", FIELD_STR, .flags = FIELD_SECRET},
+    {"plain", .type = FIELD_STR},
+    {"list", FIELD_LIST, .of = &secret_row},
+    {"items", FIELD_LIST, .of = &secret_item_row},
+    {"map", FIELD_MAP, .of = &secret_row},
+    {"free", FIELD_JSON, .flags = FIELD_SECRET},
+    {"any", FIELD_ANY_OF, .of = secret_any_rows},
+    {"other", FIELD_ANY_OF, .of = secret_any_rows},
+    {"object", FIELD_OBJECT, .fields = &secret_item_fields},
+    {0},
+};
+static const struct fields secret_fields = {.rows = secret_rows};
+
+static void hide(void *arg, json_t *string)
+{
+    int *n = arg;
+
+    ++*n;
+    json_string_set(string, "*");
+}
+
+static void test_secrets(void **state)
+{
+    json_t *in = json(
+        "{\"key\":\"a\",\"plain\":\"b\",\"list\":[\"c\",1],\"items\":[{\"user\":\"d\","
+        "\"pass\":\"e\"}],\"map\":{\"k\":\"f\"},\"free\":{\"x\":[\"g\",{\"y\":\"h\"}],"
+        "\"n\":1},\"any\":\"too long\",\"other\":{\"pass\":\"i\"},"
+        "\"object\":{\"pass\":\"j\",\"odd\":\"k\"},\"odd\":\"l\"}");
+    json_t *want = json("{\"key\":\"*\",\"plain\":\"b\",\"list\":[\"*\",1],\"items\":[{\"user\":"
+                        "\"d\",\"pass\":\"*\"}],\"map\":{\"k\":\"*\"},\"free\":{\"x\":[\"*\","
+                        "{\"y\":\"*\"}],\"n\":1},\"any\":\"*\",\"other\":{\"pass\":\"*\"},"
+                        "\"object\":{\"pass\":\"*\",\"odd\":\"k\"},\"odd\":\"l\"}");
+    int n = 0;
+
+    (void)state;
+    fields_secrets(&secret_fields, in, hide, &n);
+    assert_int_equal(n, 9);
+    assert_true(json_equal(in, want));
+    json_decref(in);
+    json_decref(want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages),   cmocka_unit_test(test_rules),
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_scalars),
-        cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_containers), cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_markdown),   cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
