@@ -86,8 +86,8 @@ def certs(tmp_path_factory):
     """An authority of our own and a certificate of it: {ca, cert, key, context}; context is a server's."""
     folder = str(tmp_path_factory.mktemp("ca"))
     subprocess.run([os.path.join(ROOT, "test/llm-sim/make-ca.sh"), folder], check=True, capture_output=True, timeout=60)
-    found = {name: os.path.join(folder, f"{file}.pem") for name, file in
-             (("ca", "ca"), ("cert", "server"), ("key", "server-key"))}
+    found = {name: os.path.join(folder, file) for name, file in
+             (("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key"))}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(found["cert"], found["key"])
     return {**found, "context": context}

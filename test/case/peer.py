@@ -149,28 +149,22 @@ def head(status, headers):
 class Sim:
     """build/llm-sim on a free port, with its certificates' authority in `ca`."""
 
-    def __init__(self, folder, certs=None, *options):
+    def __init__(self, folder, certs, *options):
         self.log_file = os.path.join(folder, "sim.log")
         ready = os.path.join(folder, "sim.ready")
-        if os.path.exists(ready):
-            os.unlink(ready)
-        command = [os.path.join(ROOT, "build/llm-sim"), "-p", "0", "--ready-file", ready, "--log", self.log_file]
-        if certs:
-            command += ["-s", "0", "--cert", certs["cert"], "--key", certs["key"]]
-        self.process = subprocess.Popen(command + list(options), stdin=subprocess.DEVNULL,
-                                        stderr=open(os.path.join(folder, "sim.err"), "w"))
-        text = wire.wait_until("the simulator", lambda: self.ready(ready))
-        self.ports = dict(line.replace("=", " ").split()[:2] for line in text.strip().split("\n"))
+        command = [os.path.join(ROOT, "build/llm-sim"), "-p", "0", "-s", "0", "--cert", certs["cert"],
+                   "--key", certs["key"], "--ready-file", ready, "--log", self.log_file, *options]
+        with open(os.path.join(folder, "sim.out"), "w", encoding="utf-8") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        wire.wait_until("the simulator", lambda: self.ready(ready))
+        with open(ready, encoding="utf-8") as f:
+            found = dict(pair.split("=") for pair in f.read().split())      # plain=PORT tls=PORT
+        self.port, self.tls_port = int(found["plain"]), int(found["tls"])
 
     def ready(self, path):
-        assert self.process.poll() is None, "the simulator ended at once"
-        try:
-            with open(path, encoding="utf-8") as f:
-                text = f.read()
-        except FileNotFoundError:
-            return ""
-        return text if text.endswith("\n") else ""
+        assert self.process.poll() is None, "the simulator ended at once: see sim.out beside its log"
+        return os.path.exists(path)
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(10)
+        assert self.process.wait(10) in (0, -15)

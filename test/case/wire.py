@@ -26,11 +26,11 @@ class Headers(list):
 
 
 class Message:
-    """A request or a response as received. `pieces` are (time, bytes) of the body as each came to be whole."""
+    """A request or a response as received. `pieces` are (time, bytes): the body as it came."""
 
     def __init__(self, start, headers):
         self.start, self.headers = start, headers
-        self.body, self.trailers, self.pieces, self.interim = b"", Headers(), [], []
+        self.trailers, self.pieces, self.interim = Headers(), [], []
         self.time = time.monotonic()
         self.complete = False
         first = start.split(" ", 2) + ["", ""]
@@ -38,6 +38,10 @@ class Message:
             self.status, self.reason = int(first[1]) if first[1].isdecimal() else 0, first[2]
         else:
             self.method, self.target, self.version = first[:3]
+
+    @property
+    def body(self):
+        return b"".join(data for _, data in self.pieces)
 
     @property
     def text(self):
@@ -155,7 +159,6 @@ class Wire:
         message.complete = True
 
     def piece(self, message, data):
-        message.body += data
         message.pieces.append((time.monotonic(), data))
         return data
 
