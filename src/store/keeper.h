@@ -14,13 +14,17 @@ struct keeper;
 typedef void keeper_publish_fn(void *arg, const struct snapshot *snapshot);
 
 /* Takes ownership of store and builder. Reads all documents and builds the first snapshot before it
- * returns, so that the first request finds the stored configuration; then starts the thread. */
+ * returns, so that the first request finds the stored configuration; then starts the thread. The
+ * first snapshot is not published: take it with keeper_snapshot. NULL when the store cannot be read
+ * (it is in the log); store and builder are gone then. */
 struct keeper *keeper_start(struct store *store, struct builder *builder,
                             keeper_publish_fn *publish, void *arg);
-/* Runs what is queued, ends the thread, closes the store, frees the builder. */
+/* Runs what is queued, ends the thread, closes the store, frees the builder. Nobody may post any
+ * more, and the snapshots must have been given back. */
 void keeper_stop(struct keeper *k);
 
-/* The first snapshot, made by keeper_start, with a reference for the caller. */
+/* The newest snapshot (after keeper_start: the first), with a reference for the caller; from any
+ * thread. */
 const struct snapshot *keeper_snapshot(struct keeper *k);
 
 /* Queues task(arg, keeper) for the keeper's thread; from any thread. */
@@ -30,10 +34,13 @@ void keeper_post(struct keeper *k, void (*task)(void *arg, struct keeper *k), vo
 
 struct store *keeper_store(struct keeper *k);
 struct builder *keeper_builder(struct keeper *k);
+/* The newest snapshot, borrowed: until the task's next keeper_write. */
+const struct snapshot *keeper_current(struct keeper *k);
 
 /* Writes a document (value NULL: deletes it) to the store, applies it to the builder, and publishes
  * a new snapshot before it returns: when the caller then answers its client, every worker has the
- * change in its inbox. `expect` as in store_ops.put. */
+ * change in its inbox. `expect` as in store_ops.put, for puts only. *out gets the key and the
+ * revisions, its strings in the arena. A failure changes nothing, here or in the store. */
 enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
                                int64_t expect, struct store_item *out, struct arena *a,
                                struct str *err);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's thread: a queue of tasks over the store and the builder. */
+#include "store/keeper.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/panic.h"
+#include "store/document.h"
+
+/* While old snapshots are still out, the thread looks again after this long, then after twice as
+ * long, and so on. */
+enum { RECLAIM_FIRST_MS = 20, RECLAIM_LAST_MS = 5000 };
+
+struct task {
+    struct task *next;
+    void (*run)(void *arg, struct keeper *k);
+    void *arg;
+};
+
+struct keeper {
+    struct store *store;
+    struct builder *builder;
+    keeper_publish_fn *publish;
+    void *arg;
+    pthread_t thread;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    struct task *first, **last;
+    bool stopping;
+    const struct snapshot *current; /* written by the thread alone, with the mutex held */
+};
+
+/* ---- Tasks -------------------------------------------------------------------------------------
+ */
+
+struct store *keeper_store(struct keeper *k)
+{
+    return k->store;
+}
+
+struct builder *keeper_builder(struct keeper *k)
+{
+    return k->builder;
+}
+
+const struct snapshot *keeper_current(struct keeper *k)
+{
+    return k->current;
+}
+
+const struct snapshot *keeper_snapshot(struct keeper *k)
+{
+    pthread_mutex_lock(&k->mutex);
+    const struct snapshot *s = k->current;
+    snapshot_get(s);
+    pthread_mutex_unlock(&k->mutex);
+    return s;
+}
+
+void keeper_post(struct keeper *k, void (*run)(void *arg, struct keeper *k), void *arg)
+{
+    struct task *task = mem_alloc(sizeof(*task));
+
+    *task = (struct task){.run = run, .arg = arg};
+    pthread_mutex_lock(&k->mutex);
+    *k->last = task;
+    k->last = &task->next;
+    pthread_cond_signal(&k->wake);
+    pthread_mutex_unlock(&k->mutex);
+}
+
+/* Takes the builder's newest snapshot as the current one; false when it is no other. */
+static bool current_renew(struct keeper *k)
+{
+    const struct snapshot *old = k->current;
+    const struct snapshot *s = builder_publish(k->builder);
+
+    if (s == old) {
+        snapshot_put(s);
+        return false;
+    }
+    pthread_mutex_lock(&k->mutex);
+    k->current = s;
+    pthread_mutex_unlock(&k->mutex);
+    if (old)
+        snapshot_put(old);
+    return true;
+}
+
+enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
+                               int64_t expect, struct store_item *out, struct arena *a,
+                               struct str *err)
+{
+    const struct store_ops *ops = k->store->ops;
+    enum store_status status;
+
+    *out = (struct store_item){.key = document_key(a, kind, id)};
+    if (value)
+        status = ops->put(k->store, out->key, document_encode(a, kind, value), expect, out, err);
+    else
+        status = ops->del(k->store, out->key, &out->modified, err);
+    if (status != STORE_OK)
+        return status;
+    builder_apply(k->builder, kind, id, out->modified, value);
+    if (current_renew(k)) {
+        snapshot_get(k->current);
+        k->publish(k->arg, k->current);
+    }
+    return status;
+}
+
+/* ---- The thread --------------------------------------------------------------------------------
+ */
+
+static struct timespec after_ms(int ms)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+/* All that is queued; NULL: the keeper stops. Frees old configuration while there is nothing to do,
+ * and waits with a time limit only as long as some is left. */
+static struct task *tasks_take(struct keeper *k)
+{
+    int patience = RECLAIM_FIRST_MS;
+    bool garbage = true;
+
+    pthread_mutex_lock(&k->mutex);
+    while (!k->first && !k->stopping) {
+        if (garbage) {
+            pthread_mutex_unlock(&k->mutex);
+            garbage = builder_reclaim(k->builder);
+            pthread_mutex_lock(&k->mutex);
+            if (k->first || k->stopping)
+                break;
+        }
+        if (garbage) {
+            struct timespec until = after_ms(patience);
+            pthread_cond_timedwait(&k->wake, &k->mutex, &until);
+            patience = patience * 2 < RECLAIM_LAST_MS ? patience * 2 : RECLAIM_LAST_MS;
+        } else {
+            pthread_cond_wait(&k->wake, &k->mutex);
+        }
+    }
+    struct task *tasks = k->first;
+    k->first = NULL;
+    k->last = &k->first;
+    pthread_mutex_unlock(&k->mutex);
+    return tasks;
+}
+
+static void *keeper_main(void *arg)
+{
+    struct keeper *k = arg;
+    struct task *task;
+
+    while ((task = tasks_take(k)) != NULL) {
+        while (task) {
+            struct task *next = task->next;
+            task->run(task->arg, k);
+            free(task);
+            task = next;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Start and stop ----------------------------------------------------------------------------
+ */
+
+struct load {
+    struct builder *builder;
+    enum kind kind;
+};
+
+static bool load_item(void *arg, const struct store_item *item)
+{
+    struct load *load = arg;
+    struct str id = document_id(load->kind, item->key);
+
+    if (!id.p)
+        return true;
+    json_t *value = document_decode(load->kind, item->value);
+    if (value)
+        builder_apply(load->builder, load->kind, id, item->modified, value);
+    else
+        log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
+    json_decref(value);
+    return true;
+}
+
+static bool load_all(struct keeper *k)
+{
+    enum store_status status = STORE_OK;
+    struct str err = STR_NONE;
+    struct arena a;
+
+    arena_init(&a, NULL);
+    for (int kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++) {
+        struct load load = {k->builder, (enum kind)kind};
+        status = k->store->ops->list(k->store, document_prefix(&a, load.kind), load_item, &load,
+                                     &err);
+    }
+    if (status != STORE_OK)
+        log_error("the configuration cannot be loaded: %.*s", STR_ARG(err));
+    arena_fini(&a);
+    return status == STORE_OK;
+}
+
+static void keeper_free(struct keeper *k)
+{
+    if (k->current)
+        snapshot_put(k->current);
+    builder_free(k->builder);
+    k->store->ops->close(k->store);
+    pthread_cond_destroy(&k->wake);
+    pthread_mutex_destroy(&k->mutex);
+    free(k);
+}
+
+/* Signals are the main thread's business. */
+static bool thread_start(struct keeper *k)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool ok = pthread_create(&k->thread, NULL, keeper_main, k) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (ok)
+        pthread_setname_np(k->thread, "keeper");
+    return ok;
+}
+
+struct keeper *keeper_start(struct store *store, struct builder *builder,
+                            keeper_publish_fn *publish, void *arg)
+{
+    struct keeper *k = mem_zero(sizeof(*k));
+    pthread_condattr_t monotonic;
+
+    *k = (struct keeper){
+        .store = store, .builder = builder, .publish = publish, .arg = arg, .last = &k->first};
+    pthread_mutex_init(&k->mutex, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (!load_all(k)) {
+        keeper_free(k);
+        return NULL;
+    }
+    current_renew(k);
+    if (!thread_start(k))
+        PANIC("the system gives no thread");
+    return k;
+}
+
+void keeper_stop(struct keeper *k)
+{
+    pthread_mutex_lock(&k->mutex);
+    k->stopping = true;
+    pthread_cond_signal(&k->wake);
+    pthread_mutex_unlock(&k->mutex);
+    pthread_join(k->thread, NULL);
+    ASSERT(!k->first);
+    keeper_free(k);
+}
