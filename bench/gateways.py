@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ADMIN_KEY = "bench-0123456789abcdef0123456789abcdef"
 MANY_ROUTES = 10_000
 MANY_CONSUMERS = 1_000
+SETUP_SECONDS = 120   # for all resources of a cell
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -37,7 +38,7 @@ def spawn(argv, core, **kwargs):
     """A child on one core that dies with us."""
     def pin():
         os.sched_setaffinity(0, {core})
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return subprocess.Popen(argv, preexec_fn=pin, **kwargs)
 
 
@@ -159,6 +160,8 @@ class Eclusa(Gateway):
         return [self.binary, "run", "-c", conf]
 
     def put(self, path, document):
+        if time.monotonic() > self.setup_end:
+            raise NotReady(f"its resources are not put after {SETUP_SECONDS} s: it is at {path}")
         self.admin.request("PUT", "/apisix/admin/" + path, json.dumps(document),
                            {"X-API-KEY": ADMIN_KEY, "Content-Type": "application/json"})
         answer = self.admin.getresponse()
@@ -170,6 +173,7 @@ class Eclusa(Gateway):
         self.wait_port(self.values["ADMIN_PORT"])
         self.admin = http.client.HTTPConnection("127.0.0.1", self.values["ADMIN_PORT"], timeout=10)
         begin = time.monotonic()
+        self.setup_end = begin + SETUP_SECONDS
         upstream = {"type": "roundrobin", "nodes": {f"127.0.0.1:{self.origin_port}": 1},
                     "keepalive_pool": {"size": 512, "idle_timeout": 3600, "requests": 1000000000}}
         if "https" in self.cell.words:

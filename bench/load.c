@@ -529,7 +529,7 @@ static void conn_event(struct conn *c, uint32_t what)
 /* Every SWEEP_MS: the end of the run, silent connections, connections to open anew. */
 static void load_sweep(void)
 {
-    if (!opt.events && opt.seconds > 0 && load.now >= load.end)
+    if (!opt.events && load.now >= load.end)
         load.stopping = true;
     for (int i = 0; i < opt.nconn; i++) {
         struct conn *c = &load.conn[i];
@@ -646,7 +646,7 @@ static void usage(void)
 {
     fputs("usage: bench-load http|events [options] HOST:PORT PATH\n"
           "  -c N      connections, or streams (64)\n"
-          "  -d SEC    how long to send (2)          -n N     or how many requests\n"
+          "  -d SEC    how long to send (2)          -n N     or this many requests, if sooner\n"
           "  -m METHOD (GET)                         -b N     bytes of request body\n"
           "  -H LINE   a header line, repeatable     -l FILE  list of 'path[TAB header line]...'\n"
           "  -e N      body bytes (events) each answer must have\n"
@@ -668,7 +668,6 @@ static void option(int letter)
         break;
     case 'n':
         opt.count = strtoull(optarg, NULL, 10);
-        opt.seconds = 0;
         break;
     case 'm':
         opt.method = optarg;

@@ -220,7 +220,9 @@ class Bench:
         end = time.monotonic() + 5
         count = len(globals()["requests_" + cell.requests]()) if cell.requests else 200
         while True:
-            result = self.load(cell, gateway, "-c", "8", "-n", str(count))
+            result = self.load(cell, gateway, "-c", "8", "-n", str(count), "-d", "20")
+            if result["requests"] < count:
+                result["errors"]["missing"] = count - result["requests"]
             bad = {k: n for k, n in result["errors"].items() if n and k != "total"}
             if not bad:
                 return
@@ -250,7 +252,7 @@ class Bench:
             b, _ = self.mark(load, gateway)
             count = b["events"] - a["events"]
         else:
-            count = self.load(cell, gateway, "-c", str(CONNECTIONS), "-n", "20000")["requests"]
+            count = self.load(cell, gateway, "-c", str(CONNECTIONS), "-n", "20000", "-d", "20")["requests"]
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
         if load:
@@ -273,6 +275,7 @@ class Bench:
             if kind.program in self.args.skip:
                 continue
             gateway = None
+            progress(f"{cell.name}: starting {label}")
             try:
                 gateways.find(kind, self.args.eclusa)
                 gateway = kind(label, self.work, cell, self.origin_ports)
@@ -284,6 +287,10 @@ class Bench:
                 say(f"{label}: left out of {cell.name}: {why}")
                 if gateway:
                     gateway.stop()
+            except BaseException:
+                for g in started + [gateway] * (gateway is not None):
+                    g.stop()
+                raise
         return started
 
     def run_cell(self, cell):
@@ -345,7 +352,7 @@ def summarise(result):
     for label, g in result["gateways"].items():
         mine = [r[label] for r in rounds]
         for metric in ("cpu_us", "user", "busy", "foreign", "steal", "softirqd", "per_s", "p50",
-                       "p99"):
+                       "p99", "reads_per_event"):
             g[metric] = spread([m.get(metric, math.nan) for m in mine])
         for name, other in (("ratio", "nginx"), ("own", ONE)):
             if other in result["gateways"]:
@@ -415,10 +422,15 @@ def noise(result):
     worst = lambda m: max(g[m]["max"] for g in result["gateways"].values())
     out.append(f"       other work on the proxy's core at most {worst('foreign'):.1%}, stolen by the "
                f"hypervisor {worst('steal'):.1%}, in the softirq thread {worst('softirqd'):.1%}")
+    if worst("foreign") > 0.1 or worst("steal") > 0.05:
+        out.append("NOISY: others used the proxy's core; run this cell again")
     for label, g in result["gateways"].items():
         bad = {k: n for k, n in g["errors"].items() if n and k != "total"}
         if bad:
             out.append(f"ERRORS {label}: " + ", ".join(f"{k} {n}" for k, n in bad.items()))
+        if g["reads_per_event"]["median"] < 0.9:
+            out.append(f"HELD {label}: events were held and merged: "
+                       f"{g['reads_per_event']['median']:.2f} reads an event")
         calls = g.get("syscalls")
         if calls:
             some = sorted(calls.items(), key=lambda kv: -kv[1])
@@ -487,6 +499,8 @@ def arguments():
 
 def main():
     args = arguments()
+    if not shutil.which("openssl"):
+        sys.exit("not installed: apt-get install --no-install-recommends openssl")
     if not {args.proxy_core, args.load_core} <= os.sched_getaffinity(0):
         sys.exit("make bench needs two cores: one for the proxy, one for origin and load")
     if not (os.access(LOAD, os.X_OK) and os.access(ORIGIN, os.X_OK)):
