@@ -280,10 +280,8 @@ static void drain(struct sock *s)
     if (s->queue.n)
         return;
     buf_fini(&s->queue);
-    if (s->full) {
-        s->full = false;
-        s->ops->drained(s);
-    }
+    s->full = false;
+    s->ops->drained(s);
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------

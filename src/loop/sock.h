@@ -35,7 +35,7 @@ struct sock_ops {
     void (*open)(struct sock *s);
     /* There may be something to read, or the peer is gone (see hup). Read until a short read. */
     void (*readable)(struct sock *s);
-    /* The queue, which was full, has drained. */
+    /* The queue has drained. */
     void (*drained)(struct sock *s);
     /* Connecting, the handshake or a write failed; nothing more can be sent. Never called from
      * within sock_write: always from the loop. */

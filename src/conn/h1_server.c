@@ -1,0 +1,793 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An HTTP/1 server connection: reads requests one after the other, gives each to its handler as a
+ * stream, writes the response, keeps alive or closes. */
+#include "conn/h1_server.h"
+
+#include "base/mem.h"
+#include "base/panic.h"
+#include "http/h1_write.h"
+
+/* X(STATE): what the connection waits for. */
+#define STATES(X)                                                                 \
+    X(IDLE)   /* the first byte of a request: keepalive_timeout                */ \
+    X(HEAD)   /* the rest of a head: client_header_timeout                     */ \
+    X(BODY)   /* the request's body: client_body_timeout                       */ \
+    X(BUSY)   /* the handler's response; the request is read                   */ \
+    X(LINGER) /* the client's end of file, after our last byte                 */ \
+    X(CLOSED)
+
+enum state {
+#define STATE_ENUM(s) CONN_##s,
+    STATES(STATE_ENUM)
+#undef STATE_ENUM
+};
+
+#define TO(s) (1u << CONN_##s)
+static const uint8_t may_go[] = {
+    [CONN_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
+    [CONN_HEAD] = TO(IDLE) | TO(BODY) | TO(BUSY) | TO(LINGER) | TO(CLOSED),
+    [CONN_BODY] = TO(BUSY) | TO(LINGER) | TO(CLOSED),
+    [CONN_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [CONN_LINGER] = TO(CLOSED),
+    [CONN_CLOSED] = 0,
+};
+
+enum {
+    LINGER_MS = 2000,
+    DISCARD_MAX = 262144, /* bytes of an unwanted body read for the sake of the connection */
+};
+
+struct h1_conn {
+    struct grave grave; /* first: loop_bury frees the whole */
+    struct sock sock;
+    struct stream stream;
+    struct server *server;
+    struct list link; /* in server->connections */
+    struct timer timer;
+    struct task again; /* reads on after a response, or after resume */
+    struct buf in;     /* bytes read and not yet used */
+    struct buf trailer_bytes;
+    struct chunked chunked;
+    uint64_t body_left; /* H1_LENGTH: still to come; H1_CHUNKED: counts what came */
+    uint64_t discarded;
+    enum h1_framing request_framing, response_framing;
+    uint8_t state;
+    bool feeding;   /* inside feed(): what ends a response must not start the next one itself */
+    bool paused;    /* the handler wants no body now */
+    bool responded; /* the response's head was sent */
+    bool response_done;
+    bool keep_alive;
+    bool old_client; /* HTTP/1.0 */
+    bool to_head;    /* the request is HEAD */
+    bool expects;    /* the client waits for 100 Continue */
+    bool hup_told;
+    size_t head_seen; /* bytes of `in` that hold no end of a head */
+    struct addr peer, local;
+    char peer_text[48];
+};
+
+static const struct stream_ops ops;
+static const struct sock_ops sock_callbacks;
+
+static struct h1_conn *conn_of(const struct stream *s)
+{
+    return CONTAINER(s, struct h1_conn, stream);
+}
+
+struct server *h1_server_of(const struct stream *s)
+{
+    return conn_of(s)->server;
+}
+
+static struct loop *loop_of(const struct h1_conn *c)
+{
+    return &c->server->thread->loop;
+}
+
+/* The one door of the state; also sets the time that the new state may take. */
+static void go(struct h1_conn *c, enum state to)
+{
+    const struct conn_limits *limits = &c->server->thread->limits;
+
+    ASSERT(may_go[c->state] & (1u << to));
+    c->state = (uint8_t)to;
+    switch (to) {
+    case CONN_IDLE:
+        loop_timer(loop_of(c), &c->timer, limits->keepalive_ms);
+        break;
+    case CONN_HEAD:
+        loop_timer(loop_of(c), &c->timer, limits->head_ms);
+        break;
+    case CONN_BODY:
+        loop_timer(loop_of(c), &c->timer, limits->body_ms);
+        break;
+    case CONN_BUSY:
+        timer_pause(&c->timer);
+        break;
+    case CONN_LINGER:
+        loop_timer(loop_of(c), &c->timer, LINGER_MS);
+        break;
+    case CONN_CLOSED:
+        timer_clear(&loop_of(c)->timers, &c->timer);
+        break;
+    }
+}
+
+/* ---- Ending
+ * -------------------------------------------------------------------------------------- */
+
+static void release(struct grave *g)
+{
+    free(g);
+}
+
+static void close_conn(struct h1_conn *c, enum reason why, bool reset)
+{
+    c->server->thread->count.by_reason[why]++;
+    c->server->thread->count.closed++;
+    go(c, CONN_CLOSED);
+    sock_close(&c->sock, reset);
+    task_cancel(&c->again);
+    buf_fini(&c->in);
+    buf_fini(&c->trailer_bytes);
+    list_remove(&c->link);
+    c->server->count--;
+    loop_bury(loop_of(c), &c->grave, release);
+}
+
+/* Closes after our last byte, without letting unread input turn it into a reset that would take the
+ * response along (RFC 9112 §9.6). */
+static void linger(struct h1_conn *c, enum reason why)
+{
+    if (c->sock.hup) {
+        close_conn(c, why, false);
+        return;
+    }
+    buf_fini(&c->in);
+    go(c, CONN_LINGER);
+    sock_flush(&c->sock);
+    if (c->sock.queue.n == 0)
+        sock_shutdown(&c->sock);
+    else
+        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
+    if (c->sock.readable)
+        loop_defer(loop_of(c), &c->again);
+}
+
+static bool stream_is_open(const struct h1_conn *c)
+{
+    return (c->state == CONN_BODY || c->state == CONN_BUSY) && !c->response_done;
+}
+
+/* The connection fails: the handler, if one is at work, is told; a reset tells a client that was
+ * being answered that the answer is not whole. */
+static void abort_conn(struct h1_conn *c, enum reason why)
+{
+    bool open = stream_is_open(c);
+
+    log_info("client %s: %s", c->peer_text, reasons[why].text);
+    close_conn(c, why, c->responded && open);
+    if (open)
+        c->server->handler->on_abort(&c->stream, why);
+}
+
+/* ---- Responses
+ * ------------------------------------------------------------------------------------ */
+
+static bool body_is_unread(const struct h1_conn *c)
+{
+    return c->state == CONN_BODY;
+}
+
+static void next_request(struct h1_conn *c)
+{
+    struct thread *t = c->server->thread;
+
+    if (!c->keep_alive) {
+        linger(c, REASON_NOT_KEPT);
+        return;
+    }
+    if (t->draining && !c->in.n) {
+        linger(c, REASON_DRAIN);
+        return;
+    }
+    go(c, CONN_IDLE);
+    if (!c->feeding && (c->in.n || c->sock.readable))
+        loop_defer(loop_of(c), &c->again);
+}
+
+static void response_ended(struct h1_conn *c)
+{
+    c->response_done = true;
+    c->paused = false;
+    if (!body_is_unread(c)) {
+        next_request(c);
+        return;
+    }
+    if (c->expects) {
+        /* The client was never told to send its body, and may send it or not. */
+        c->keep_alive = false;
+        linger(c, REASON_NOT_KEPT);
+        return;
+    }
+    if (c->request_framing == H1_LENGTH && c->body_left > DISCARD_MAX) {
+        linger(c, REASON_NOT_KEPT);
+        return;
+    }
+    if (!c->feeding)
+        loop_defer(loop_of(c), &c->again);
+}
+
+static void write_head(struct h1_conn *c, int status, const struct head *head,
+                       const struct h1_out_body *body, bool close)
+{
+    struct sock *s = &c->sock;
+    size_t need = h1_response_size(head), n;
+
+    if (need <= OUTBOX_BYTES / 2) {
+        n = h1_write_response(sock_room(s, need), status, head, body, close, c->old_client);
+        sock_wrote(s, n);
+    } else {
+        char *p = mem_alloc(need);
+        n = h1_write_response(p, status, head, body, close, c->old_client);
+        sock_write(s, str_make(p, n));
+        free(p);
+    }
+    c->stream.sent += n;
+}
+
+static bool has_no_body(const struct h1_conn *c, int status)
+{
+    return c->to_head || status == 204 || status == 304;
+}
+
+static bool op_respond(struct stream *stream, int status, const struct head *head, int64_t length)
+{
+    struct h1_conn *c = conn_of(stream);
+    struct h1_out_body body = {.framing = H1_NO_BODY};
+    bool none = has_no_body(c, status);
+
+    ASSERT(stream_is_open(c) && !c->responded && status >= 200);
+    if (length > 0 && status != 204 && status != 304)
+        body = (struct h1_out_body){.framing = H1_LENGTH, .length = (uint64_t)length};
+    else if (length == 0 && status != 204 && status != 304)
+        body.zero = true;
+    else if (!none && !c->old_client)
+        body.framing = H1_CHUNKED;
+    else if (!none)
+        body.framing = H1_TO_END;
+    if (body.framing == H1_TO_END || c->server->thread->draining)
+        c->keep_alive = false;
+    c->responded = true;
+    c->response_framing = body.framing;
+    write_head(c, status, head, &body, !c->keep_alive);
+    if (!none && length != 0)
+        return false;
+    response_ended(c);
+    return true;
+}
+
+static void op_inform(struct stream *stream, int status, const struct head *head)
+{
+    struct h1_conn *c = conn_of(stream);
+    struct h1_out_body body = {.framing = H1_NO_BODY};
+    struct head none;
+
+    /* A 1.0 client does not know interim responses (RFC 9110 §15.2). */
+    if (c->old_client || c->responded || !stream_is_open(c))
+        return;
+    if (!head) {
+        head_init(&none, NULL, 0);
+        head = &none;
+    }
+    write_head(c, status, head, &body, false);
+}
+
+static void write_chunk(struct h1_conn *c, struct str data)
+{
+    struct sock *s = &c->sock;
+
+    if (!data.n)
+        return;
+    size_t n = h1_write_chunk_size(sock_room(s, H1_CHUNK_LINE), data.n);
+    sock_wrote(s, n);
+    sock_write(s, data);
+    sock_write(s, STR("\r\n"));
+    c->stream.sent += n + 2;
+}
+
+static void write_last_chunk(struct h1_conn *c, const struct head *trailers)
+{
+    size_t need = h1_trailers_size(trailers);
+    size_t n = h1_write_last_chunk(sock_room(&c->sock, need), trailers);
+
+    sock_wrote(&c->sock, n);
+    c->stream.sent += n;
+}
+
+static void op_write(struct stream *stream, struct str data, bool last, const struct head *trailers)
+{
+    struct h1_conn *c = conn_of(stream);
+
+    ASSERT(stream_is_open(c) && c->responded);
+    c->stream.sent += data.n;
+    if (c->response_framing == H1_CHUNKED)
+        write_chunk(c, data);
+    else
+        sock_write(&c->sock, data);
+    if (last && c->response_framing == H1_CHUNKED)
+        write_last_chunk(c, trailers);
+    if (last)
+        response_ended(c);
+    else if (sock_full(&c->sock))
+        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
+}
+
+static bool op_full(const struct stream *stream)
+{
+    return sock_full(&conn_of(stream)->sock);
+}
+
+static void op_fail(struct stream *stream, enum reason why)
+{
+    struct h1_conn *c = conn_of(stream);
+
+    close_conn(c, why, c->responded);
+}
+
+static void op_pause(struct stream *stream)
+{
+    conn_of(stream)->paused = true;
+    if (conn_of(stream)->state == CONN_BODY)
+        timer_pause(&conn_of(stream)->timer);
+}
+
+static void op_resume(struct stream *stream)
+{
+    struct h1_conn *c = conn_of(stream);
+
+    c->paused = false;
+    if (c->state != CONN_BODY)
+        return;
+    loop_timer(loop_of(c), &c->timer, c->server->thread->limits.body_ms);
+    if (c->expects) {
+        c->expects = false;
+        sock_write(&c->sock, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    }
+    if (!c->feeding)
+        loop_defer(loop_of(c), &c->again);
+}
+
+static const struct stream_ops ops = {
+    .respond = op_respond,
+    .inform = op_inform,
+    .write = op_write,
+    .pause = op_pause,
+    .resume = op_resume,
+    .full = op_full,
+    .fail = op_fail,
+};
+
+/* ---- Requests
+ * -------------------------------------------------------------------------------------- */
+
+/* Answers a request that could not be read, in nginx's form, and closes. */
+static void refuse(struct h1_conn *c, enum reason why)
+{
+    struct thread *t = c->server->thread;
+    struct header lines[4];
+    struct head head;
+    struct h1_out_body body = {.framing = H1_LENGTH};
+    char page[512];
+    int status = reasons[why].status;
+
+    log_info("client %s: %s", c->peer_text, reasons[why].text);
+    t->count.by_reason[why]++;
+    if (!status || c->responded) {
+        close_conn(c, why, c->responded);
+        return;
+    }
+    int n = snprintf(page, sizeof(page),
+                     "<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s"
+                     "</h1></center>\r\n<center>%s</center>\r\n</body>\r\n</html>\r\n",
+                     status, h1_phrase(status), status, h1_phrase(status), reasons[why].text);
+    body.length = (uint64_t)n;
+    head_init(&head, lines, 4);
+    head_add(&head, NULL, HEADER_DATE, STR("Date"), thread_date(t));
+    head_add(&head, NULL, HEADER_CONTENT_TYPE, STR("Content-Type"),
+             STR("text/html; charset=utf-8"));
+    write_head(c, status, &head, &body, true);
+    if (!c->to_head)
+        sock_write(&c->sock, str_make(page, (size_t)n));
+    linger(c, why);
+}
+
+/* The request's body cannot be read: the handler is told, and the client gets a status if it still
+ * can. */
+static void fail_body(struct h1_conn *c, enum reason why)
+{
+    bool open = stream_is_open(c);
+
+    if (c->responded || !open) {
+        if (open)
+            abort_conn(c, why);
+        else
+            refuse(c, why);
+        return;
+    }
+    c->response_done = true;
+    refuse(c, why);
+    c->server->handler->on_abort(&c->stream, why);
+}
+
+static void begin_stream(struct h1_conn *c, const struct h1_request *req, size_t head_bytes)
+{
+    struct thread *t = c->server->thread;
+    struct stream *s = &c->stream;
+
+    s->requests++;
+    s->sent = 0;
+    s->received = head_bytes;
+    s->data = NULL;
+    s->trailers = NULL;
+    s->body_coming = req->framing != H1_NO_BODY;
+    c->request_framing = req->framing;
+    c->body_left = req->framing == H1_LENGTH ? req->length : 0;
+    c->discarded = 0;
+    c->old_client = req->minor == 0;
+    c->to_head = str_eq(req->method, STR("HEAD"));
+    c->keep_alive = req->keep_alive && !t->draining &&
+                    !(t->limits.requests && s->requests >= t->limits.requests);
+    c->expects = req->expect_continue && req->framing != H1_NO_BODY;
+    c->paused = c->responded = c->response_done = false;
+    if (req->framing == H1_CHUNKED) {
+        buf_fini(&c->trailer_bytes);
+        chunked_init(&c->chunked, &c->trailer_bytes);
+    }
+    t->count.requests++;
+}
+
+/* Takes a head from the front of *in. False: there is no more to do with this input. */
+static bool feed_head(struct h1_conn *c, struct str *in)
+{
+    struct thread *t = c->server->thread;
+    struct h1_request req;
+    enum reason why = REASON_NONE;
+    size_t used = 0;
+
+    if (c->state == CONN_IDLE)
+        go(c, CONN_HEAD);
+    if (c->head_seen && in->n <= t->limits.head.head_bytes && !h1_head_ends(*in, c->head_seen)) {
+        c->head_seen = in->n;
+        return false;
+    }
+    switch (h1_parse_request(*in, &t->limits.head, t->headers, &req, &used, &why)) {
+    case H1_MORE:
+        c->head_seen = in->n;
+        return false;
+    case H1_ERROR:
+        c->to_head = c->responded = false;
+        refuse(c, why);
+        return false;
+    case H1_DONE:
+        break;
+    }
+    c->head_seen = 0;
+    *in = str_from(*in, used);
+    begin_stream(c, &req, used);
+    uint64_t max = t->limits.body_bytes;
+    if (max && req.framing == H1_LENGTH && req.length > max) {
+        refuse(c, REASON_BODY_TOO_LARGE);
+        return false;
+    }
+    go(c, req.framing == H1_NO_BODY ? CONN_BUSY : CONN_BODY);
+    c->server->handler->on_request(&c->stream, &req);
+    /* A handler that did not pause is ready for the body: the client may begin. */
+    if (c->state == CONN_BODY && !c->paused && c->expects && !c->response_done)
+        op_resume(&c->stream);
+    return true;
+}
+
+static void give_body(struct h1_conn *c, struct str data, bool last)
+{
+    c->expects = false;
+    c->stream.received += data.n;
+    if (last) {
+        c->stream.body_coming = false;
+        go(c, CONN_BUSY);
+    } else {
+        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.body_ms);
+    }
+    if (!c->response_done) {
+        c->server->handler->on_body(&c->stream, data, last);
+        return;
+    }
+    c->discarded += data.n;
+    if (last)
+        next_request(c);
+    else if (c->discarded > DISCARD_MAX)
+        linger(c, REASON_NOT_KEPT);
+}
+
+static void end_chunked(struct h1_conn *c)
+{
+    struct header lines[32];
+    struct head trailers;
+
+    if (c->trailer_bytes.n) {
+        if (!h1_parse_trailers(buf_str(&c->trailer_bytes), lines, 32, &trailers)) {
+            fail_body(c, REASON_BAD_TRAILER);
+            return;
+        }
+        c->stream.trailers = &trailers;
+    }
+    give_body(c, STR_NONE, true);
+    c->stream.trailers = NULL;
+}
+
+static void feed_chunked(struct h1_conn *c, struct str *in)
+{
+    uint64_t max = c->server->thread->limits.body_bytes;
+    struct str data;
+
+    switch (chunked_next(&c->chunked, in, &data)) {
+    case CHUNKED_MORE:
+        return;
+    case CHUNKED_DATA:
+        c->body_left += data.n;
+        if (max && c->body_left > max)
+            fail_body(c, REASON_BODY_TOO_LARGE);
+        else
+            give_body(c, data, false);
+        return;
+    case CHUNKED_END:
+        end_chunked(c);
+        return;
+    case CHUNKED_BAD:
+        fail_body(c, REASON_BAD_CHUNK);
+        return;
+    }
+}
+
+static void feed_body(struct h1_conn *c, struct str *in)
+{
+    if (c->request_framing == H1_CHUNKED) {
+        feed_chunked(c, in);
+        return;
+    }
+    struct str data = str_head(*in, c->body_left < in->n ? (size_t)c->body_left : in->n);
+    *in = str_from(*in, data.n);
+    c->body_left -= data.n;
+    give_body(c, data, c->body_left == 0);
+}
+
+static bool wants_input(const struct h1_conn *c)
+{
+    return c->state == CONN_IDLE || c->state == CONN_HEAD || (c->state == CONN_BODY && !c->paused);
+}
+
+/* Uses as much of the input as can be used now; returns the rest. */
+static struct str feed(struct h1_conn *c, struct str in)
+{
+    c->feeding = true;
+    while (in.n && wants_input(c)) {
+        if (c->state == CONN_BODY)
+            feed_body(c, &in);
+        else if (!feed_head(c, &in))
+            break;
+    }
+    c->feeding = false;
+    return in;
+}
+
+/* Keeps what feed() left for later. */
+static void keep(struct h1_conn *c, struct str rest)
+{
+    if (c->state == CONN_CLOSED || c->state == CONN_LINGER) {
+        buf_fini(&c->in);
+        return;
+    }
+    if (rest.n && !buf_add(&c->in, rest))
+        abort_conn(c, REASON_HEAD_TOO_LARGE);
+}
+
+static void feed_kept(struct h1_conn *c)
+{
+    struct buf in = c->in;
+
+    buf_init(&c->in, c->in.max);
+    struct str rest = feed(c, buf_str(&in));
+    if (rest.n && c->state != CONN_CLOSED && c->state != CONN_LINGER) {
+        size_t used = in.n - rest.n;
+        c->in = in;
+        buf_eat(&c->in, used);
+        return;
+    }
+    buf_fini(&in);
+}
+
+/* ---- Events
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_end_of_file(struct h1_conn *c, bool failed)
+{
+    switch ((enum state)c->state) {
+    case CONN_IDLE:
+        close_conn(c, REASON_CLIENT_DONE, false);
+        return;
+    case CONN_LINGER:
+        close_conn(c, REASON_CLIENT_DONE, false);
+        return;
+    case CONN_HEAD:
+        close_conn(c, failed ? REASON_CLIENT_RESET : REASON_CLIENT_DONE, false);
+        return;
+    case CONN_BODY:
+        abort_conn(c, failed ? REASON_CLIENT_RESET : REASON_BODY_CUT);
+        return;
+    case CONN_BUSY:
+        abort_conn(c, failed ? REASON_CLIENT_RESET : REASON_CLIENT_GONE);
+        return;
+    case CONN_CLOSED:
+        return;
+    }
+}
+
+static void read_more(struct h1_conn *c)
+{
+    struct thread *t = c->server->thread;
+
+    while (c->sock.readable && (wants_input(c) || c->state == CONN_LINGER)) {
+        ssize_t n = sock_read(&c->sock, t->in, sizeof(t->in));
+        if (n == -1)
+            return;
+        if (n <= 0) {
+            on_end_of_file(c, n < 0);
+            return;
+        }
+        if (c->state == CONN_LINGER)
+            continue;
+        if (c->in.n) {
+            keep(c, str_make(t->in, (size_t)n));
+            if (c->state != CONN_CLOSED)
+                feed_kept(c);
+        } else {
+            keep(c, feed(c, str_make(t->in, (size_t)n)));
+        }
+    }
+    /* Nobody reads now, but a client that is gone must be noticed: its exchange is to be ended. */
+    if (c->state == CONN_BUSY && c->sock.hup && !c->in.n && !c->sock.ssl)
+        on_end_of_file(c, false);
+    else if (c->state == CONN_BODY && c->paused && c->sock.hup && c->response_done)
+        on_end_of_file(c, false);
+}
+
+static void on_readable(struct sock *s)
+{
+    read_more(CONTAINER(s, struct h1_conn, sock));
+}
+
+static void on_again(struct task *task)
+{
+    struct h1_conn *c = CONTAINER(task, struct h1_conn, again);
+
+    if (c->in.n && wants_input(c))
+        feed_kept(c);
+    if (c->state != CONN_CLOSED)
+        read_more(c);
+}
+
+static void on_drained(struct sock *s)
+{
+    struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
+
+    if (c->state == CONN_LINGER) {
+        sock_shutdown(s);
+        loop_timer(loop_of(c), &c->timer, LINGER_MS);
+        return;
+    }
+    if (c->state == CONN_BUSY)
+        timer_pause(&c->timer);
+    if (stream_is_open(c))
+        c->server->handler->on_drained(&c->stream);
+}
+
+static void on_failed(struct sock *s, enum reason why)
+{
+    struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
+
+    abort_conn(c, why ? why : REASON_CLIENT_RESET);
+}
+
+static const struct sock_ops sock_callbacks = {
+    .open = NULL,
+    .readable = on_readable,
+    .drained = on_drained,
+    .failed = on_failed,
+};
+
+static void on_timer(struct timer *t)
+{
+    struct h1_conn *c = CONTAINER(t, struct h1_conn, timer);
+
+    switch ((enum state)c->state) {
+    case CONN_IDLE:
+        close_conn(c, REASON_KEEPALIVE_END, false);
+        return;
+    case CONN_HEAD:
+        c->to_head = c->responded = false;
+        refuse(c, REASON_CLIENT_HEAD_TIMEOUT);
+        return;
+    case CONN_BODY:
+        if (c->sock.full)
+            abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
+        else
+            fail_body(c, REASON_CLIENT_BODY_TIMEOUT);
+        return;
+    case CONN_BUSY:
+        if (c->sock.full)
+            abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
+        return;
+    case CONN_LINGER:
+        close_conn(c, REASON_NOT_KEPT, false);
+        return;
+    case CONN_CLOSED:
+        return;
+    }
+}
+
+/* ---- The server's side
+ * ------------------------------------------------------------------------------ */
+
+void h1_server_accept(struct server *s, int fd, const struct addr *peer)
+{
+    struct thread *t = s->thread;
+    struct h1_conn *c = mem_zero(sizeof(*c));
+    socklen_t n = sizeof(c->local);
+
+    if (!sock_init(&c->sock, &t->loop, t->out, fd, SOCK_OPEN, &sock_callbacks)) {
+        free(c);
+        return;
+    }
+    c->server = s;
+    c->peer = *peer;
+    getsockname(fd, &c->local.sa, &n);
+    c->stream = (struct stream){.ops = &ops,
+                                .handler = s->handler,
+                                .thread = t,
+                                .client = &c->peer,
+                                .local = &c->local,
+                                .connection = ++t->connections};
+    c->stream.client_text = str_make(c->peer_text, sock_addr_text(&peer->sa, c->peer_text, false));
+    buf_init(&c->in, t->limits.head.head_bytes + 2 * (size_t)INBOX_BYTES);
+    buf_init(&c->trailer_bytes, 16384);
+    timer_init(&c->timer, on_timer);
+    task_init(&c->again, on_again);
+    list_append(&s->connections, &c->link);
+    s->count++;
+    t->count.accepted++;
+    c->state = CONN_IDLE;
+    loop_timer(&t->loop, &c->timer, t->limits.head_ms);
+}
+
+void h1_server_drain(struct server *s)
+{
+    struct list *l = s->connections.next;
+
+    while (l != &s->connections) {
+        struct h1_conn *c = CONTAINER(l, struct h1_conn, link);
+        l = l->next;
+        if (c->state == CONN_IDLE && !c->sock.readable && !c->in.n)
+            close_conn(c, REASON_DRAIN, false);
+    }
+}
+
+void h1_server_close_all(struct server *s)
+{
+    while (!list_empty(&s->connections)) {
+        struct h1_conn *c = CONTAINER(s->connections.next, struct h1_conn, link);
+        if (c->state == CONN_IDLE || c->state == CONN_LINGER || c->state == CONN_HEAD)
+            close_conn(c, REASON_DRAIN, false);
+        else
+            abort_conn(c, REASON_DRAIN);
+    }
+}

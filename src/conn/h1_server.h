@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's HTTP/1 connections; private to conn/. */
+#ifndef CONN_H1_SERVER_H
+#define CONN_H1_SERVER_H
+
+#include "conn/server.h"
+
+struct listener;
+
+struct server {
+    struct thread *thread;
+    const struct stream_handler *handler;
+    void *owner;
+    struct listener *listeners, *closed_listeners;
+    struct list connections;
+    unsigned count;
+    bool draining;
+};
+
+/* Takes over an accepted descriptor. */
+void h1_server_accept(struct server *s, int fd, const struct addr *peer);
+struct server *h1_server_of(const struct stream *s);
+void h1_server_drain(struct server *s);
+void h1_server_close_all(struct server *s);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners: accept, hand over to HTTP/1 connections, drain. */
+#include "conn/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "conn/h1_server.h"
+
+enum { BACKLOG = 4096, ACCEPTS_PER_EVENT = 64, ACCEPT_PAUSE_MS = 100 };
+
+struct listener {
+    struct io io;
+    struct server *server;
+    struct timer pause; /* while the process is out of descriptors */
+    struct listener *next;
+};
+
+bool addr_parse(struct str ip, uint16_t port, struct addr *out)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    memset(out, 0, sizeof(*out));
+    if (ip.n >= 2 && ip.p[0] == '[' && ip.p[ip.n - 1] == ']')
+        ip = str_make(ip.p + 1, ip.n - 2);
+    if (ip.n == 0 || ip.n >= sizeof(text))
+        return false;
+    memcpy(text, ip.p, ip.n);
+    text[ip.n] = 0;
+    if (inet_pton(AF_INET, text, &out->in.sin_addr) == 1) {
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons(port);
+        return true;
+    }
+    if (inet_pton(AF_INET6, text, &out->in6.sin6_addr) == 1) {
+        out->in6.sin6_family = AF_INET6;
+        out->in6.sin6_port = htons(port);
+        return true;
+    }
+    return false;
+}
+
+socklen_t addr_size(const struct addr *a)
+{
+    return a->sa.sa_family == AF_INET6 ? sizeof(a->in6) : sizeof(a->in);
+}
+
+struct server *server_new(struct thread *t, const struct stream_handler *handler, void *owner)
+{
+    struct server *s = mem_zero(sizeof(*s));
+
+    s->thread = t;
+    s->handler = handler;
+    s->owner = owner;
+    list_init(&s->connections);
+    return s;
+}
+
+static void accept_later(struct listener *l)
+{
+    struct loop *loop = &l->server->thread->loop;
+
+    /* Out of descriptors: level-triggered readiness would spin, so look again in a while. */
+    log_write(LOG_CRIT, "accept() failed: %s", strerrordesc_np(errno));
+    if (loop_watch_level(loop, &l->io, 0))
+        loop_timer(loop, &l->pause, ACCEPT_PAUSE_MS);
+}
+
+static void on_pause_over(struct timer *t)
+{
+    struct listener *l = CONTAINER(t, struct listener, pause);
+
+    if (!loop_watch_level(&l->server->thread->loop, &l->io, EPOLLIN))
+        loop_timer(&l->server->thread->loop, &l->pause, ACCEPT_PAUSE_MS);
+}
+
+static void on_acceptable(struct io *io, uint32_t events)
+{
+    struct listener *l = CONTAINER(io, struct listener, io);
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+        struct addr peer;
+        socklen_t n = sizeof(peer);
+        int fd = accept4(io->fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+                accept_later(l);
+            return;
+        }
+        h1_server_accept(l->server, fd, &peer);
+    }
+}
+
+static int listening_socket(const struct addr *addr, bool reuseport)
+{
+    int one = 1;
+    int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (reuseport)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    if (addr->sa.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (bind(fd, &addr->sa, addr_size(addr)) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
+                   struct str *err)
+{
+    char text[56];
+    int fd = listening_socket(addr, reuseport);
+
+    if (fd < 0) {
+        sock_addr_text(&addr->sa, text, true);
+        *err = arena_printf(a, "cannot listen on %s: %s", text, strerrordesc_np(errno));
+        return false;
+    }
+    struct listener *l = mem_zero(sizeof(*l));
+    l->io = (struct io){.fd = fd, .on_event = on_acceptable};
+    l->server = s;
+    timer_init(&l->pause, on_pause_over);
+    l->next = s->listeners;
+    s->listeners = l;
+    if (loop_watch_level(&s->thread->loop, &l->io, EPOLLIN))
+        return true;
+    *err = arena_printf(a, "cannot watch a listener: %s", strerrordesc_np(errno));
+    return false;
+}
+
+static void close_listeners(struct server *s)
+{
+    while (s->listeners) {
+        struct listener *l = s->listeners;
+        s->listeners = l->next;
+        timer_clear(&s->thread->loop.timers, &l->pause);
+        loop_unwatch(&s->thread->loop, &l->io);
+        close(l->io.fd);
+        /* An event of this turn may still name it. */
+        l->next = s->closed_listeners;
+        s->closed_listeners = l;
+    }
+}
+
+void *stream_server_owner(const struct stream *s)
+{
+    return h1_server_of(s)->owner;
+}
+
+void server_drain(struct server *s)
+{
+    close_listeners(s);
+    s->draining = true;
+    h1_server_drain(s);
+}
+
+unsigned server_connections(const struct server *s)
+{
+    return s->count;
+}
+
+void server_free(struct server *s)
+{
+    close_listeners(s);
+    h1_server_close_all(s);
+    while (s->closed_listeners) {
+        struct listener *l = s->closed_listeners;
+        s->closed_listeners = l->next;
+        free(l);
+    }
+    free(s);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server: listening sockets of one thread, and the HTTP/1 connections they accept. */
+#ifndef CONN_SERVER_H
+#define CONN_SERVER_H
+
+#include "conn/stream.h"
+
+struct server;
+
+/* Connections accepted by this server call the handler. The thread must outlive it. */
+struct server *server_new(struct thread *t, const struct stream_handler *handler, void *owner);
+/* Listens on addr. reuseport: several threads listen on the same address, and the kernel shares
+ * connections out (SO_REUSEPORT). False with a message in the arena. */
+bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
+                   struct str *err);
+/* The owner given to server_new, for a stream's handler. */
+void *stream_server_owner(const struct stream *s);
+/* Stops listening; idle connections close at once, others after their response. */
+void server_drain(struct server *s);
+/* Open connections. */
+unsigned server_connections(const struct server *s);
+/* Closes what is left, and frees. */
+void server_free(struct server *s);
+
+/* Parses "ip:port", "[ip]:port" or an ip with a port given apart; false: not an address. */
+bool addr_parse(struct str ip, uint16_t port, struct addr *out);
+socklen_t addr_size(const struct addr *a);
+
+#endif
