@@ -5,7 +5,7 @@ BENCH_CFLAGS := -std=c17 -D_GNU_SOURCE $(WARN) -O2 -g -MMD -MP
 BENCH_O      := $(B)/bench
 
 .PHONY: bench bench-quick bench-bin
-bench-bin: $(B)/bench-load $(B)/bench-origin
+bench-bin: $(B)/bench-load $(B)/bench-origin $(B)/bench-floor
 
 $(BENCH_O)/%.o: bench/%.c
 	@mkdir -p $(@D)
@@ -16,6 +16,9 @@ $(B)/bench-load: $(BENCH_O)/load.o $(BENCH_O)/reply.o $(BENCH_O)/hist.o
 
 $(B)/bench-origin: $(BENCH_O)/origin.o
 	$(CC_release) -o $@ $^ -lssl -lcrypto
+
+$(B)/bench-floor: $(BENCH_O)/floor.o
+	$(CC_release) -o $@ $^
 
 -include $(wildcard $(BENCH_O)/*.d)
 

@@ -24,7 +24,7 @@ import time
 
 import gateways
 import procfs
-from gateways import Eclusa, EclusaAuth, EclusaMany, Haproxy, Nginx, NotReady
+from gateways import Eclusa, EclusaAuth, EclusaMany, Floor, Haproxy, Nginx, NotReady
 
 ROOT = os.path.dirname(gateways.HERE)
 LOAD = os.path.join(ROOT, "build", "bench-load")
@@ -252,7 +252,8 @@ class Bench:
             b, _ = self.mark(load, gateway)
             count = b["events"] - a["events"]
         else:
-            count = self.load(cell, gateway, "-c", str(CONNECTIONS), "-n", "20000", "-d", "20")["requests"]
+            options = ("-c", str(CONNECTIONS), "-n", "20000", "-d", "20")
+            count = self.load(cell, gateway, *options)["requests"]
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
         if load:
@@ -271,6 +272,8 @@ class Bench:
         started, chosen = [], list(cell.contestants)
         if self.args.aa:
             chosen.insert(1, ("nginx again", Nginx))
+        if self.args.floor and not cell.words:
+            chosen.append(("floor", Floor))
         for label, kind in chosen:
             if kind.program in self.args.skip:
                 continue
@@ -408,7 +411,8 @@ def table(result, cell):
         rows.append(row)
     widths = [max(len(r[i]) for r in [head] + rows) for i in range(len(head))]
     line = lambda cells: "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths)) + " |"
-    return [line(head), "|" + "|".join("-" * (w + 2) for w in widths) + "|"] + [line(r) for r in rows]
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    return [line(head), rule] + [line(r) for r in rows]
 
 
 def noise(result):
@@ -417,7 +421,8 @@ def noise(result):
     moved = []
     for label, g in result["gateways"].items():
         c = g["cpu_us"]
-        moved.append(f"{label} {c['min']:.2f}–{c['max']:.2f} µs (±{(c['max'] - c['min']) / 2 / c['median']:.1%})")
+        half = (c["max"] - c["min"]) / 2 / c["median"]
+        moved.append(f"{label} {c['min']:.2f}–{c['max']:.2f} µs (±{half:.1%})")
     out.append("noise: " + "; ".join(moved))
     worst = lambda m: max(g[m]["max"] for g in result["gateways"].values())
     out.append(f"       other work on the proxy's core at most {worst('foreign'):.1%}, stolen by the "
@@ -448,6 +453,15 @@ def show(result, cell):
     print("\n".join(noise(result)), flush=True)
 
 
+def no_nan(x):
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(x, dict):
+        return {k: no_nan(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [no_nan(v) for v in x]
+    return None if isinstance(x, float) and math.isnan(x) else x
+
+
 def say(text):
     progress("")
     print(text, file=sys.stderr, flush=True)
@@ -460,11 +474,12 @@ def progress(text):
 
 def versions():
     out = {}
-    for name, argv in (("nginx", ["/usr/sbin/nginx", "-v"]), ("haproxy", ["/usr/sbin/haproxy", "-v"])):
+    for kind in (Nginx, Haproxy):
         try:
-            both = subprocess.run(argv, capture_output=True, text=True, check=False)
-            out[name] = (both.stdout + both.stderr).splitlines()[0]
-        except OSError:
+            gateways.find(kind, "")
+            both = subprocess.run([kind.binary, "-v"], capture_output=True, text=True, check=False)
+            out[kind.program] = (both.stdout + both.stderr).splitlines()[0]
+        except (NotReady, OSError):
             pass
     return out
 
@@ -479,10 +494,14 @@ def arguments():
     p.add_argument("--json", metavar="FILE", help="write every round's figures")
     p.add_argument("--syscalls", action="store_true", help="count system calls under strace as well")
     p.add_argument("--aa", action="store_true", help="measure nginx twice: what noise alone does")
+    p.add_argument("--floor", action="store_true",
+                   help="measure a program that only copies bytes as well (plain cells)")
     p.add_argument("--skip", default="", help="leave out: nginx,haproxy,eclusa")
     p.add_argument("--eclusa", default=os.path.join(ROOT, "build", "eclusa"), help="its binary")
     p.add_argument("--proxy-core", type=int, default=1)
     p.add_argument("--load-core", type=int, default=0)
+    p.add_argument("--nice", type=int, default=0, metavar="N",
+                   help="priority of proxies, origin and load; below 0 (as root) others wait")
     p.add_argument("--keep", action="store_true", help="keep the folder with configs and logs")
     args = p.parse_args()
     args.rounds = args.rounds or (2 if args.quick else 5)
@@ -512,6 +531,7 @@ def main():
     print(f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}; proxy on core "
           f"{args.proxy_core}, origin and load on core {args.load_core}; {args.rounds} interleaved "
           f"rounds of {args.seconds:g} s; medians (min–max)")
+    gateways.NICE = args.nice
     bench, results = Bench(args), []
     try:
         bench.start()
@@ -522,9 +542,10 @@ def main():
         bench.stop()
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"machine": machine, "versions": versions(), "rounds": args.rounds,
-                       "seconds": args.seconds, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                       "cells": results}, f, indent=1)
+            json.dump(no_nan({"machine": machine, "versions": versions(), "rounds": args.rounds,
+                       "seconds": args.seconds,
+                       "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                       "cells": results}), f, indent=1)
     bad = sum(n for r in results for g in r["gateways"].values()
               for k, n in g["errors"].items() if k != "total")
     sys.exit(1 if bad else 0)
