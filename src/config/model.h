@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents as their field tables parse them; the tables themselves are reached by kinds[]. All of
+ * this lives only while a document is compiled. */
+#ifndef CONFIG_MODEL_H
+#define CONFIG_MODEL_H
+
+#include "config/kind.h"
+
+/* What every kind has. */
+struct doc_head {
+    struct str id, name, desc;
+    struct field_list labels; /* of struct field_pair */
+    int64_t create_time, update_time;
+};
+
+struct timeout_doc {
+    double connect, send, read; /* seconds */
+};
+
+struct tls_doc {
+    struct str client_cert_id, client_cert, client_key;
+    json_t *verify; /* boolean; NULL: not said */
+};
+
+struct keepalive_doc {
+    int64_t size, requests;
+    double idle_timeout; /* seconds */
+};
+
+enum upstream_scheme {
+    SCHEME_GRPC,
+    SCHEME_GRPCS,
+    SCHEME_HTTP,
+    SCHEME_HTTPS,
+    SCHEME_TCP,
+    SCHEME_TLS,
+    SCHEME_UDP,
+    SCHEME_KAFKA,
+};
+
+enum hash_on { HASH_VARS, HASH_HEADER, HASH_COOKIE, HASH_CONSUMER, HASH_COMBINATIONS };
+
+struct upstream_doc {
+    struct doc_head head;
+    json_t *nodes; /* map or array; NULL: discovered */
+    json_t *retries;
+    double retry_timeout;
+    struct timeout_doc *timeout;
+    struct tls_doc *tls;
+    struct keepalive_doc *keepalive_pool;
+    struct str type;
+    json_t *checks; /* checked by table */
+    int hash_on, scheme, pass_host;
+    struct str key, upstream_host;
+    struct str discovery_type, service_name;
+    json_t *discovery_args;
+};
+
+struct route_doc {
+    struct doc_head head;
+    struct str uri, host, remote_addr;
+    struct field_list uris, hosts, remote_addrs; /* of struct str */
+    struct field_list methods;                   /* of int: enum method */
+    int64_t priority, status;
+    struct timeout_doc *timeout;
+    json_t *vars;
+    struct str filter_func, script, script_id;
+    struct field_list plugins; /* of struct field_member */
+    struct upstream_doc *upstream;
+    struct str plugin_config_id, upstream_id, service_id;
+    json_t *enable_websocket;
+};
+
+struct service_doc {
+    struct doc_head head;
+    struct field_list plugins, hosts;
+    struct upstream_doc *upstream;
+    struct str upstream_id, script;
+    json_t *enable_websocket;
+};
+
+struct consumer_doc {
+    struct doc_head head;
+    struct str username, group_id;
+    struct field_list plugins;
+};
+
+struct plugin_config_doc {
+    struct doc_head head;
+    struct field_list plugins;
+};
+
+/* `_meta` in a plugin's configuration. */
+struct meta_doc {
+    bool disable;
+    json_t *error_response, *filter, *priority;
+    struct str pre_function;
+};
+
+/* The rows that kinds share; tables refer to them. */
+extern const struct field model_id_rows[], model_label_row, model_host_row;
+extern const struct fields model_timeout_fields, model_upstream_fields, model_meta_fields;
+extern const char *const model_methods[]; /* in the order of enum method */
+
+#define MODEL_HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
+
+/* The first rows of a kind's table; each kind's struct begins with its struct doc_head. */
+#define MODEL_NAME_ROW(shortest, longest)                                            \
+    {                                                                                \
+        "name", FIELD_STR, .at = offsetof(struct doc_head, name), .min = (shortest), \
+                           .max = (longest), .doc = "A name for people."             \
+    }
+#define MODEL_HEAD_ROWS                                                                        \
+    {"id",                                                                                     \
+     FIELD_ANY_OF,                                                                             \
+     .flags = FIELD_AS_TEXT,                                                                   \
+     .at = offsetof(struct doc_head, id),                                                      \
+     .of = model_id_rows,                                                                      \
+     .doc = "Identifier; given by the URL when it is left out."},                              \
+        {"desc", FIELD_STR, .at = offsetof(struct doc_head, desc), .max = 256,                 \
+         .doc = "A description for people."},                                                  \
+        {"labels", FIELD_MAP, .at = offsetof(struct doc_head, labels), .of = &model_label_row, \
+         .doc = "key/value pairs to specify attributes"},                                      \
+        {"create_time", FIELD_INT, .at = offsetof(struct doc_head, create_time),               \
+         .doc = "Set by the gateway: when it was made, in seconds since 1970."},               \
+    {                                                                                          \
+        "update_time", FIELD_INT, .at = offsetof(struct doc_head, update_time),                \
+                                  .doc = "Set by the gateway: when it was last changed, in "   \
+                                         "seconds since 1970."                                 \
+    }
+
+#endif
