@@ -103,6 +103,9 @@ static void conn_close(struct conn *c, bool clean)
     }
     close(c->fd);
     c->state = CONN_CLOSED;
+    *c->all_prev = c->all_next;
+    if (c->all_next)
+        c->all_next->all_prev = c->all_prev;
     stat_sub(&w->stats.connections_open, 1);
     buf_free(&c->in);
     buf_free(&c->out);
@@ -638,11 +641,22 @@ void conn_open(struct worker *w, int fd, SSL *ssl)
     c->timer.kind = TIMER_MAIN;
     c->tick.kind = TIMER_TICK;
     c->writable = true;
+    c->all_next = w->all;
+    c->all_prev = &w->all;
+    if (w->all)
+        w->all->all_prev = &c->all_next;
+    w->all = c;
     stat_add(&w->stats.connections_accepted, 1);
     stat_add(&w->stats.connections_open, 1);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
     if (epoll_ctl(w->ep, EPOLL_CTL_ADD, fd, &ev) != 0)
         conn_close(c, false);
+}
+
+void conn_close_all(struct worker *w)
+{
+    while (w->all)
+        conn_close(w->all, false);
 }
 
 void conn_event(struct conn *c, uint32_t events)

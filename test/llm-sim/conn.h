@@ -69,6 +69,7 @@ struct conn {
     uint32_t events, hold_ms, events_wanted, gap_ms;
     int status;
     struct conn *next; /* in the worker's ready or grave list */
+    struct conn *all_next, **all_prev;
     bool readable, writable, peer_done;
     bool keep, http10, head_only, body_chunked;
     bool held;    /* output waits for timer */
@@ -89,6 +90,7 @@ struct worker {
     uint64_t serial;      /* names requests and answers */
     uint32_t connections; /* names connections */
     struct conn *ready, *grave;
+    struct conn *all; /* the open ones */
     struct buf out;   /* output of the connection at work; empty between two */
     struct buf event; /* scratch of the stream at work */
     struct buf text;  /* scratch of the handler at work */
@@ -101,6 +103,7 @@ struct worker {
 };
 
 void conn_open(struct worker *w, int fd, SSL *ssl);
+void conn_close_all(struct worker *w);            /* at the end; into the grave list */
 void conn_event(struct conn *c, uint32_t events); /* epoll's */
 void conn_timer(struct timer *t, void *worker);   /* a timer_fn */
 void conn_run(struct conn *c);                    /* goes on as far as it can */

@@ -276,10 +276,11 @@ static uint64_t input_text(const json_t *input, struct buf *out)
 static uint64_t embedding_add(struct buf *b, const json_t *input, size_t index, size_t dims,
                               bool base64)
 {
-    static _Thread_local struct buf text;
+    struct buf text = {0};
     float v[EMBED_MAX];
     uint64_t tokens = input_text(input, &text);
     embed_text(text.p, text.n, v, dims);
+    buf_free(&text);
     buf_fmt(b, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", index ? "," : "", index);
     if (base64) {
         buf_str(b, "\"");

@@ -76,9 +76,16 @@ struct cached {
     struct buf reply;
 };
 
+static _Thread_local struct cached cache[CACHE_ROWS];
+
+void plain_fini(void)
+{
+    for (size_t i = 0; i < CACHE_ROWS; i++)
+        buf_free(&cache[i].reply);
+}
+
 static const struct cached *cached_reply(struct worker *w, uint64_t n)
 {
-    static _Thread_local struct cached cache[CACHE_ROWS];
     static const char start[] = "HTTP/1.1 200 OK\r\nDate: ";
     struct cached *e = &cache[(n ^ n >> 4 ^ n >> 8 ^ n >> 12) % CACHE_ROWS];
     const char *date = reply_date(w);

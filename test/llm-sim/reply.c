@@ -23,7 +23,7 @@ const char *reply_date(struct worker *w)
 static void big_head(struct buf *out)
 {
     static const char fill[] = "abcdefghijklmnopqrstuvwxyz012345";
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < 66; i++) { /* 1,006 bytes each: just over 64 KiB */
         buf_fmt(out, "X-Big-%04d: ", i);
         for (int k = 0; k < 31; k++)
             buf_add(out, fill, 32);

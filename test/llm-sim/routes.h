@@ -12,6 +12,7 @@ const struct route *route_find(const struct request *r);
 /* plain.c */
 handler_fn plain_bytes, plain_reply, plain_chunked, plain_echo, plain_headers, plain_status,
     plain_trailers;
+void plain_fini(void); /* frees a thread's cached replies */
 handler_fn plain_events, plain_slow_head, plain_hang, plain_index;
 /* server.c */
 handler_fn server_stats, server_reset;

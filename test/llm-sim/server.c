@@ -88,6 +88,10 @@ static void *worker_main(void *arg)
         run_ready(w);
         bury(w);
     }
+    conn_close_all(w);
+    run_ready(w);
+    bury(w);
+    plain_fini();
     return NULL;
 }
 
@@ -122,6 +126,20 @@ static void watch(struct worker *w, int *fd)
     epoll_ctl(w->ep, EPOLL_CTL_ADD, *fd, &ev);
 }
 
+static void worker_free(struct worker *w)
+{
+    for (int i = 0; i < 2; i++)
+        if (w->listen_fd[i] >= 0)
+            close(w->listen_fd[i]);
+    close(w->stop_fd);
+    close(w->ep);
+    buf_free(&w->out);
+    buf_free(&w->event);
+    buf_free(&w->text);
+    buf_free(&w->extra);
+    free(w);
+}
+
 static struct worker *worker_new(unsigned index)
 {
     struct worker *w = sim_alloc(sizeof *w);
@@ -137,8 +155,10 @@ static struct worker *worker_new(unsigned index)
         if (*port[i] < 0)
             continue;
         w->listen_fd[i] = listen_on(port[i]);
-        if (w->listen_fd[i] < 0)
+        if (w->listen_fd[i] < 0) {
+            worker_free(w);
             return NULL;
+        }
         watch(w, &w->listen_fd[i]);
     }
     return w;
@@ -170,7 +190,11 @@ void server_stop(void)
             perror("llm-sim: write");
         pthread_join(threads[i], NULL);
     }
-    /* connections and workers go with the process */
+    for (unsigned i = 0; i < sim.workers; i++)
+        worker_free(workers[i]);
+    free(workers);
+    free(threads);
+    fault_reset();
 }
 
 /* ---- /sim ---- */

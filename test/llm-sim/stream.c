@@ -113,6 +113,10 @@ void stream_run(struct conn *c)
         }
         w->event.n = 0;
         bool last = s->step(c, s, &w->event);
+        if ((c->fault.set & FAULT_BAD_JSON) && !s->in_bytes && s->sent == 1) {
+            w->event.n -= w->event.n / 3;
+            buf_str(&w->event, "\n\n");
+        }
         frame_add(c, &w->event);
         s->sent += s->in_bytes ? w->event.n : 1;
         if (!s->in_bytes) {
