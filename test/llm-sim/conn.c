@@ -684,6 +684,9 @@ void conn_event(struct conn *c, uint32_t events)
         return;
     }
     conn_run(c);
+    bool silent = c->after == AFTER_STALL || (c->stream && c->waiting && !c->timer.prev);
+    if (c->peer_done && c->state == CONN_REPLY && !c->held && silent)
+        conn_close(c, false); /* left at once, and nothing that is sent would show it */
 }
 
 void conn_timer(struct timer *t, void *worker)
