@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way of a request: the door (addresses, keys), the table of collections and methods, the
+ * body; then its handler on the keeper's thread. */
+#include "admin/admin_int.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/panic.h"
+
+#define ROOT "/apisix/admin"
+
+static const char *const verb_names[VERB_COUNT] = {"GET", "PUT", "POST", "DELETE", "PATCH"};
+
+static const struct {
+    struct str collection;
+    handler_fn *const *handlers; /* by verb */
+} catalogs[] = {
+    {{"schema", 6}, schema_handlers},
+    {{"plugins", 7}, plugin_handlers},
+};
+
+/* Paths that are not collection/id, each for one method. They win over the tables. */
+static const struct {
+    enum verb verb;
+    struct str path;
+    bool prefix; /* the rest of the path is the id */
+    handler_fn *run;
+} paths[] = {
+    {VERB_GET, {"plugins/list", 12}, false, catalog_plugin_list},
+    {VERB_POST, {"schema/validate/", 16}, true, catalog_validate},
+};
+
+static const struct admin_header cors_headers[] = {
+    {{"Access-Control-Allow-Origin", 27}, {"*", 1}},
+    {{"Access-Control-Allow-Credentials", 32}, {"true", 4}},
+    {{"Access-Control-Expose-Headers", 29}, {"*", 1}},
+    {{"Access-Control-Max-Age", 22}, {"3600", 4}},
+};
+
+static const struct admin_header options_headers[] = {
+    {{"Access-Control-Allow-Origin", 27}, {"*", 1}},
+    {{"Access-Control-Allow-Methods", 28}, {"POST, GET, PUT, OPTIONS, DELETE, PATCH", 38}},
+    {{"Access-Control-Max-Age", 22}, {"3600", 4}},
+    {{"Access-Control-Allow-Headers", 28}, {"*", 1}},
+    {{"Access-Control-Allow-Credentials", 32}, {"true", 4}},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- The body ----------------------------------------------------------------------------------
+ */
+
+/* lua-cjson's words for jansson's faults, so that what clients match on stays. */
+static const struct {
+    struct str ours;
+    const char *expected;
+} json_words[] = {
+    {{"string or '}' expected", 22}, "object key string or object end"},
+    {{"string expected", 15}, "object key string"},
+    {{"':' expected", 12}, "colon"},
+    {{"'}' expected", 12}, "comma or object end"},
+    {{"']' expected", 12}, "comma or array end"},
+    {{"end of file expected", 20}, "the end"},
+};
+
+static void reply_bad_json(struct call *c, const json_error_t *error)
+{
+    enum json_error_code code = json_error_code(error);
+    const char *expected = "value";
+    struct str text;
+
+    for (size_t i = 0; i < COUNT(json_words); i++) {
+        if (str_starts(str_of(error->text), json_words[i].ours))
+            expected = json_words[i].expected;
+    }
+    if (code == json_error_premature_end_of_input || code == json_error_invalid_syntax ||
+        code == json_error_end_of_input_expected)
+        text = arena_printf(c->a, "Expected %s but found %s at character %d", expected,
+                            code == json_error_premature_end_of_input ? "T_END" : "invalid token",
+                            code == json_error_premature_end_of_input ? error->position + 1
+                                                                      : error->position);
+    else
+        text = arena_printf(c->a, "%s at character %d", error->text, error->position);
+    json_t *said = json_any(arena_join(c->a, STR("invalid request body: "), text));
+    reply_json(c, 400, json_pack("{soso}", "error_msg", said, "req_body", json_any(c->body)));
+}
+
+static bool body_parse(struct call *c)
+{
+    json_error_t error;
+
+    if (c->body_size > ADMIN_BODY_MAX) {
+        reply_error(c, 400,
+                    "invalid request body: request size %zu is greater than the maximum size %d "
+                    "allowed",
+                    c->body_size, ADMIN_BODY_MAX);
+        return false;
+    }
+    if (c->body.n == 0)
+        return true;
+    c->json = json_loadb(c->body.p, c->body.n, JSON_DECODE_ANY, &error);
+    if (!c->json)
+        reply_bad_json(c, &error);
+    return c->json != NULL;
+}
+
+/* ---- The tables --------------------------------------------------------------------------------
+ */
+
+/* collection[/id[/sub]] of the path below ROOT; schema/plugins/NAME is plugins/NAME. */
+static void path_cut(struct call *c)
+{
+    struct str rest = str_from(c->path, sizeof(ROOT)), sub = STR_NONE;
+
+    if (str_starts(rest, STR("schema/plugins/")))
+        rest = str_from(rest, sizeof("schema/") - 1);
+    str_cut(rest, '/', &c->collection, &rest);
+    str_cut(rest, '/', &c->id, &sub);
+    if (c->id.n == 0)
+        c->id = STR_NONE;
+    c->sub = sub.n > 0 ? sub : STR_NONE;
+}
+
+static handler_fn *const *handlers_find(struct call *c)
+{
+    for (size_t i = 0; i < COUNT(catalogs); i++) {
+        if (str_eq(c->collection, catalogs[i].collection))
+            return catalogs[i].handlers;
+    }
+    c->kind = kind_by_collection(c->collection);
+    /* What lies below a document (credentials) has no table yet. */
+    return c->kind == KIND_COUNT ? NULL : document_handlers;
+}
+
+static bool kind_has_method(enum kind kind, struct str method)
+{
+    struct str rest = str_of(kinds[kind].methods), name;
+
+    while (rest.n > 0) {
+        str_cut(rest, ' ', &name, &rest);
+        if (str_eq(name, method))
+            return true;
+    }
+    return false;
+}
+
+/* The handler that answers the request; NULL: it is answered. */
+static handler_fn *handler_find(struct call *c)
+{
+    struct str below = str_from(c->path, sizeof(ROOT));
+
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        if (paths[i].verb != c->verb ||
+            !(paths[i].prefix ? str_starts(below, paths[i].path) : str_eq(below, paths[i].path)))
+            continue;
+        c->id = str_from(below, paths[i].path.n);
+        return paths[i].run;
+    }
+    path_cut(c);
+    handler_fn *const *handlers = handlers_find(c);
+    if (!handlers) {
+        reply_error(c, 404, "Unsupported resource type: %.*s", STR_ARG(c->collection));
+        return NULL;
+    }
+    if (handlers == document_handlers && !kind_has_method(c->kind, c->method)) {
+        reply_error(c, 405, "not supported `%.*s` method for %.*s", STR_ARG(c->method),
+                    STR_ARG(kinds[c->kind].noun));
+        return NULL;
+    }
+    /* A path below a document: PATCH alone goes there. */
+    if (!handlers[c->verb] || (c->sub.p && c->verb != VERB_PATCH)) {
+        reply_error(c, 404, "not found");
+        return NULL;
+    }
+    return handlers[c->verb];
+}
+
+static bool ttl_check(struct call *c)
+{
+    struct str ttl = query_arg(c, STR("ttl"));
+    double seconds;
+
+    if (!ttl.p)
+        return true;
+    if (!query_number(ttl, &seconds))
+        reply_error(c, 400, "invalid argument ttl: should be a number");
+    else /* better than a document that stays for ever against the caller's wish */
+        reply_error(c, 400, "invalid argument ttl: not supported by this store");
+    return false;
+}
+
+static void call_run(struct call *c)
+{
+    handler_fn *run = handler_find(c);
+
+    if (run && body_parse(c) && ttl_check(c))
+        run(c);
+    reply_header(c, STR("X-API-VERSION"), c->admin->v3 ? STR("v3") : STR("v2"));
+    ASSERT(c->reply->status != 0);
+    if (c->verb != VERB_GET)
+        log_info("admin: %.*s %.*s by %.*s: %d", STR_ARG(c->method), STR_ARG(c->path),
+                 STR_ARG(c->who), c->reply->status);
+}
+
+/* ---- The door ----------------------------------------------------------------------------------
+ */
+
+static void reply_refused(struct call *c, const char *why)
+{
+    log_warn("admin: failed to check token: %s", why);
+    reply_json(c, 401,
+               json_pack("{ssss}", "error_msg", "failed to check token", "description", why));
+}
+
+static void headers_add(struct call *c, const struct admin_header *headers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        reply_header(c, headers[i].name, headers[i].value);
+}
+
+static bool verb_parse(struct str method, enum verb *verb)
+{
+    for (int i = 0; i < VERB_COUNT; i++) {
+        if (str_eq(method, str_of(verb_names[i]))) {
+            *verb = (enum verb)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct str header_of(const struct admin_request *r, struct str name)
+{
+    return r->header ? r->header(r->header_arg, name) : STR_NONE;
+}
+
+/* What can be said without the keeper. False: answered. */
+static bool door_pass(struct call *c, const struct admin_request *r)
+{
+    const struct access *access = c->admin->access;
+
+    if (!access_allows(access, r->client)) {
+        log_warn("admin: access forbidden by allow_admin");
+        reply_status_page(c, 403);
+        return false;
+    }
+    if (!str_starts(c->path, STR(ROOT))) {
+        reply_status_page(c, 404);
+        return false;
+    }
+    if (c->admin->cors && str_eq(c->method, STR("OPTIONS"))) {
+        headers_add(c, options_headers, COUNT(options_headers));
+        reply_empty(c, 200);
+        c->reply->content_type = STR("text/plain");
+        return false;
+    }
+    if (c->admin->cors)
+        headers_add(c, cors_headers, COUNT(cors_headers));
+    if (str_eq(c->path, STR(ROOT)) && str_eq(c->method, STR("HEAD"))) {
+        reply_empty(c, 200);
+        return false;
+    }
+    if (!str_starts(c->path, STR(ROOT "/")) || !verb_parse(c->method, &c->verb)) {
+        reply_status_page(c, 404);
+        return false;
+    }
+    const char *why = access_check(access, c, header_of(r, STR("X-API-KEY")),
+                                   header_of(r, STR("Cookie")), &c->who);
+    if (why)
+        reply_refused(c, why);
+    return !why;
+}
+
+/* ---- In and out --------------------------------------------------------------------------------
+ */
+
+static void call_end(struct call *c)
+{
+    admin_done_fn *done = c->done;
+    void *arg = c->arg;
+    struct admin_reply *reply = c->reply;
+
+    json_decref(c->json);
+    free(c);
+    done(arg, reply);
+}
+
+static void call_task(void *arg, struct keeper *keeper)
+{
+    struct call *c = arg;
+
+    c->keeper = keeper;
+    if (c->reply->status == 0)
+        call_run(c);
+    call_end(c);
+}
+
+void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
+                  void *arg)
+{
+    struct call *c = mem_zero(sizeof(*c));
+
+    c->reply = mem_zero(sizeof(*c->reply));
+    c->a = &c->reply->arena;
+    arena_init(c->a, NULL);
+    c->admin = admin;
+    c->done = done;
+    c->arg = arg;
+    c->method = arena_str(c->a, r->method);
+    c->path = arena_str(c->a, r->path);
+    c->query = arena_str(c->a, r->query);
+    c->kind = KIND_COUNT;
+    c->body_size = r->body_size > r->body.n ? r->body_size : r->body.n;
+    if (door_pass(c, r) && c->body_size <= ADMIN_BODY_MAX)
+        c->body = arena_str(c->a, r->body);
+    keeper_post(admin->keeper, call_task, c);
+}
+
+void admin_reply_free(struct admin_reply *reply)
+{
+    if (!reply)
+        return;
+    arena_fini(&reply->arena);
+    free(reply);
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct plugin *const *one = a, *const *two = b;
+
+    return ((*one)->priority < (*two)->priority) - ((*one)->priority > (*two)->priority);
+}
+
+struct admin *admin_new(const struct admin_config *config, struct keeper *keeper, struct arena *a,
+                        struct str *err)
+{
+    struct admin *admin = mem_zero(sizeof(*admin));
+    size_t n = 0;
+
+    arena_init(&admin->arena, NULL);
+    admin->keeper = keeper;
+    admin->cors = config->cors;
+    admin->v3 = config->v3;
+    admin->prefix = arena_str(&admin->arena, config->prefix);
+    admin->access = access_new(config, &admin->arena, err);
+    if (!admin->access) {
+        *err = arena_str(a, *err);
+        admin_free(admin);
+        return NULL;
+    }
+    while (config->plugins && config->plugins[n])
+        n++;
+    admin->plugins = arena_zero(&admin->arena, (n + 1) * sizeof(*admin->plugins));
+    if (n > 0) {
+        memcpy(admin->plugins, config->plugins, n * sizeof(*admin->plugins));
+        qsort(admin->plugins, n, sizeof(*admin->plugins), by_priority);
+    }
+    return admin;
+}
+
+void admin_free(struct admin *admin)
+{
+    if (!admin)
+        return;
+    arena_fini(&admin->arena);
+    free(admin);
+}

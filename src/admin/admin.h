@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Admin API without its transport: a request in, a reply out. APISIX 3.18's paths, bodies and
+ * wording (apisix/admin). Whoever listens (conn/) makes requests and sends replies. */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include <netinet/in.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "plugin/plugin.h"
+#include "store/keeper.h"
+
+/* Bytes of a request body. A longer one need not be read: body_size alone gets it refused. */
+enum { ADMIN_BODY_MAX = 1572864 };
+
+struct admin_key {
+    struct str name, key;
+    bool viewer; /* role viewer: GET only; any other role may do everything, as in APISIX */
+};
+
+/* deployment.admin.* of config.yaml. Copied by admin_new. */
+struct admin_config {
+    const struct admin_key *keys; /* none, with key_required: nobody gets in */
+    size_t nkeys;
+    bool key_required;
+    const struct str *allow; /* allow_admin: addresses and CIDRs; NULL: everyone */
+    size_t nallow;
+    bool cors;                           /* enable_admin_cors */
+    bool v3;                             /* admin_api_version is v3 */
+    struct str prefix;                   /* of keys as they are shown: "/apisix" */
+    const struct plugin *const *plugins; /* NULL-ended: those that are enabled; must live on */
+};
+
+struct admin_request {
+    struct str method;
+    struct str path;  /* normalised: decoded, no dot segments, no double slashes */
+    struct str query; /* without `?`, as received; may be absent */
+    /* First header of that name in any case, absent: p == NULL. Called inside admin_handle only. */
+    struct str (*header)(void *arg, struct str name);
+    void *header_arg;
+    struct str body;
+    size_t body_size; /* announced or received; above ADMIN_BODY_MAX body is not read */
+    const struct sockaddr *client; /* NULL: a local peer, always allowed */
+};
+
+enum { ADMIN_HEADERS_MAX = 8 };
+
+struct admin_header {
+    struct str name, value;
+};
+
+struct admin_reply {
+    int status;
+    struct str content_type;                        /* absent: none */
+    struct admin_header headers[ADMIN_HEADERS_MAX]; /* but Content-Type, -Length, Server, Date */
+    unsigned nheaders;
+    struct str body;
+    struct arena arena; /* everything above lives here */
+};
+
+struct admin;
+
+/* NULL with a message in the arena when an address in `allow` cannot be read. The keeper must live
+ * longer. */
+struct admin *admin_new(const struct admin_config *config, struct keeper *keeper, struct arena *a,
+                        struct str *err);
+/* After the last `done`. */
+void admin_free(struct admin *admin);
+
+/* Takes the request in (everything is copied before it returns; nothing waits), runs it on the
+ * keeper's thread, and calls done there.
+ * When done is called a write is durable and on its way to every worker. The reply is done's to
+ * give to admin_reply_free, on any thread. From any thread. */
+typedef void admin_done_fn(void *arg, struct admin_reply *reply);
+void admin_handle(struct admin *admin, const struct admin_request *request, admin_done_fn *done,
+                  void *arg);
+void admin_reply_free(struct admin_reply *reply);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the Admin API share. */
+#ifndef ADMIN_ADMIN_INT_H
+#define ADMIN_ADMIN_INT_H
+
+#include <jansson.h>
+
+#include "admin/admin.h"
+#include "config/kind.h"
+#include "store/document.h"
+
+struct access; /* who may come in: access.c */
+
+struct admin {
+    struct keeper *keeper;
+    struct arena arena;
+    struct access *access;
+    bool cors, v3;
+    struct str prefix;
+    const struct plugin **plugins; /* by priority, largest first; NULL-ended */
+};
+
+/* The methods that the API knows, in the order of the columns of its tables. */
+enum verb { VERB_GET, VERB_PUT, VERB_POST, VERB_DELETE, VERB_PATCH, VERB_COUNT };
+
+/* One request under way. Its memory is the reply's. */
+struct call {
+    struct admin *admin;
+    struct keeper *keeper; /* on the keeper's thread */
+    struct admin_reply *reply;
+    struct arena *a; /* &reply->arena */
+    admin_done_fn *done;
+    void *arg;
+
+    struct str method, path, query, body;
+    size_t body_size;
+    struct str who; /* name of the key */
+    enum verb verb;
+    struct str collection;
+    enum kind kind; /* of a document's collection */
+    struct str id;  /* segment behind the collection; absent: none */
+    struct str sub; /* what follows, without the slash; absent: none */
+    json_t *json;   /* the parsed body; NULL: there was none */
+};
+
+typedef void handler_fn(struct call *c);
+
+/* ---- reply.c: what goes back. All of these end the call's work: return afterwards. -------------
+ */
+
+void reply_status_page(struct call *c, int status);
+/* An HTTP 200 and the like without a body. */
+void reply_empty(struct call *c, int status);
+void reply_header(struct call *c, struct str name, struct str value);
+/* {"error_msg": …}; the text may hold any bytes. */
+void reply_error(struct call *c, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The value's text and a newline; takes the reference. */
+void reply_json(struct call *c, int status, json_t *value);
+/* Plain text as the body (APISIX does so in a few places), still called application/json. */
+void reply_bare(struct call *c, int status, struct str text);
+/* {"message":"Key not found"}, 404. */
+void reply_not_found(struct call *c);
+/* 503 with the store's reason, which is also logged. */
+void reply_store_failed(struct call *c, const char *doing, struct str key, struct str err);
+/* The envelope of one document; value is borrowed. */
+void reply_document(struct call *c, int status, const char *action, const struct store_item *item,
+                    json_t *value, bool indexes);
+void reply_deleted(struct call *c, struct str key);
+/* A string from outside; bytes that are no UTF-8 are replaced. */
+json_t *json_any(struct str s);
+
+/* ---- query.c ----------------------------------------------------------------------------------
+ */
+
+/* First argument of that name, decoded, in the call's arena; absent: p == NULL. */
+struct str query_arg(struct call *c, struct str name);
+/* As Lua's tonumber reads it; false when it is none. */
+bool query_number(struct str s, double *out);
+
+/* ---- access.c ---------------------------------------------------------------------------------
+ */
+
+struct access *access_new(const struct admin_config *config, struct arena *a, struct str *err);
+bool access_allows(const struct access *access, const struct sockaddr *client);
+/* Checks the token of the query, the header, the cookie, in that order; NULL when it is good (*who
+ * gets the key's name), else what the 401 says. */
+const char *access_check(const struct access *access, struct call *c, struct str header,
+                         struct str cookie, struct str *who);
+
+/* ---- check.c: may this document be written; answered when not. ----
+ */
+
+/* Everything about the body of a PUT (an id is wanted, from the URL or the body, and put into the
+ * body) or POST (an id is refused): id, times, the kind's fields, references, plugins, credentials
+ * that others have. */
+bool check_write(struct call *c, bool wanted, struct str *id);
+/* The schema alone, as schema/validate does; the fault in *err. */
+bool check_schema(struct call *c, enum kind kind, const json_t *value, struct str *err);
+const char *json_type_name(const json_t *value);
+/* "1" for "1" and for 1; absent for anything else. */
+struct str id_of(struct arena *a, const json_t *value);
+
+/* ---- refs.c: which documents refer to which ---------------------------------------------------
+ */
+
+/* All that the body refers to exists. */
+bool refs_exist(struct call *c);
+/* Nobody refers to this document. */
+bool refs_unused(struct call *c);
+
+/* ---- Handlers, by verb; NULL: not there -------------------------------------------------------
+ */
+
+extern handler_fn *const document_handlers[VERB_COUNT]; /* document.c */
+extern handler_fn *const schema_handlers[VERB_COUNT];   /* catalog.c */
+extern handler_fn *const plugin_handlers[VERB_COUNT];
+void catalog_plugin_list(struct call *c);
+void catalog_validate(struct call *c);
+/* list.c */
+void document_list(struct call *c);
+
+#endif

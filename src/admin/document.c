@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents over the Admin API: one is read, written, made, deleted. */
+#include <inttypes.h>
+#include <time.h>
+
+#include "admin/admin_int.h"
+
+/* ---- GET ---------------------------------------------------------------------------------------
+ */
+
+static void document_get(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct store_item item;
+    struct str err = STR_NONE;
+
+    if (!c->id.p) {
+        document_list(c);
+        return;
+    }
+    struct str key = document_key(c->a, c->kind, c->id);
+    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+    if (status == STORE_NOT_FOUND) {
+        reply_not_found(c);
+        return;
+    }
+    json_t *value = status == STORE_OK ? document_decode(c->kind, item.value) : NULL;
+    if (value)
+        reply_document(c, 200, "get", &item, value, true);
+    else
+        reply_store_failed(c, "read", key,
+                           status == STORE_OK ? STR("the stored value is no JSON object") : err);
+    json_decref(value);
+}
+
+/* ---- PUT, POST ---------------------------------------------------------------------------------
+ */
+
+/* Both times are ours to set; a document that is replaced keeps its create_time. */
+static void times_set(struct call *c, const json_t *before)
+{
+    const json_t *created = json_object_get(before, "create_time");
+    json_int_t now = (json_int_t)time(NULL);
+
+    json_object_set_new(c->json, "create_time",
+                        json_is_number(created) ? json_deep_copy(created) : json_integer(now));
+    json_object_set_new(c->json, "update_time", json_integer(now));
+}
+
+static void document_write(struct call *c, struct str id, const char *action)
+{
+    struct store_item item;
+    struct str err = STR_NONE;
+    enum store_status status = keeper_write(c->keeper, c->kind, id, c->json, -1, &item, c->a, &err);
+
+    if (status == STORE_OK)
+        reply_document(c, item.created == item.modified ? 201 : 200, action, &item, c->json, false);
+    else
+        reply_store_failed(c, "write", document_key(c->a, c->kind, id), err);
+}
+
+static void document_put(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct store_item item;
+    struct str id, err = STR_NONE;
+
+    if (!check_write(c, true, &id))
+        return;
+    struct str key = document_key(c->a, c->kind, id);
+    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+    if (status != STORE_OK && status != STORE_NOT_FOUND) {
+        reply_store_failed(c, "read", key, err);
+        return;
+    }
+    json_t *before = status == STORE_OK ? document_decode(c->kind, item.value) : NULL;
+    times_set(c, before);
+    json_decref(before);
+    document_write(c, id, "set");
+}
+
+static void document_post(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct str id, err = STR_NONE;
+    int64_t revision;
+
+    if (!check_write(c, false, &id))
+        return;
+    if (store->ops->next_revision(store, &revision, &err) != STORE_OK) {
+        reply_store_failed(c, "write", document_prefix(c->a, c->kind), err);
+        return;
+    }
+    id = arena_printf(c->a, "%020" PRId64, revision);
+    json_object_set_new(c->json, "id", json_stringn(id.p, id.n));
+    times_set(c, NULL);
+    document_write(c, id, "create");
+}
+
+/* ---- DELETE ------------------------------------------------------------------------------------
+ */
+
+static void document_delete(struct call *c)
+{
+    struct store_item item;
+    struct str err = STR_NONE;
+
+    if (!c->id.p) {
+        reply_error(c, 400, "missing %.*s id", STR_ARG(kinds[c->kind].noun));
+        return;
+    }
+    if (!str_eq(query_arg(c, STR("force")), STR("true")) && !refs_unused(c))
+        return;
+    enum store_status status = keeper_write(c->keeper, c->kind, c->id, NULL, -1, &item, c->a, &err);
+    if (status == STORE_OK)
+        reply_deleted(c, item.key);
+    else if (status == STORE_NOT_FOUND)
+        reply_not_found(c);
+    else
+        reply_store_failed(c, "delete", document_key(c->a, c->kind, c->id), err);
+}
+
+handler_fn *const document_handlers[VERB_COUNT] = {
+    [VERB_GET] = document_get,
+    [VERB_PUT] = document_put,
+    [VERB_POST] = document_post,
+    [VERB_DELETE] = document_delete,
+    /* [VERB_PATCH]: merge and sub-path, with the revision read as the one expected */
+};
