@@ -48,7 +48,7 @@ struct client {
     int64_t send_ms, read_ms, keep_alive_ms;
     enum h1_framing framing, request_framing;
     uint8_t state;
-    bool paused, keep_alive, to_head, request_sent, got_bytes;
+    bool was_idle, paused, keep_alive, to_head, request_sent, got_bytes;
     unsigned requests;
     size_t head_seen;
     struct addr addr;
@@ -75,6 +75,7 @@ static void release(struct grave *g)
 static void shut(struct client *c, enum reason why)
 {
     c->thread->count.by_reason[why]++;
+    c->was_idle = c->state == CLIENT_IDLE;
     go(c, CLIENT_CLOSED);
     timer_clear(&loop_of(c)->timers, &c->timer);
     task_cancel(&c->again);
@@ -607,6 +608,11 @@ struct list *client_link(struct client *c)
 struct client *client_of_link(struct list *l)
 {
     return CONTAINER(l, struct client, link);
+}
+
+bool client_was_idle(const struct client *c)
+{
+    return c->was_idle;
 }
 
 unsigned client_requests(const struct client *c)

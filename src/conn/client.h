@@ -76,6 +76,8 @@ void client_close(struct client *c, enum reason why);
 void *client_pool(const struct client *c);
 struct list *client_link(struct client *c); /* the pool's list link */
 struct client *client_of_link(struct list *l);
+/* In on_closed: the connection was idle, in the pool. */
+bool client_was_idle(const struct client *c);
 unsigned client_requests(const struct client *c);
 bool client_reused(const struct client *c); /* it had carried a request before this leg's */
 int64_t client_keep_alive_ms(const struct client *c); /* as the server announced; -1: not */

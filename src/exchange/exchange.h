@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The exchange: one request from its head to its log line. Private to exchange/; plugins see
+ * plugin.h.
+ *
+ * The stream (conn/stream.h) is its client side, the leg (conn/client.h) its upstream side. It
+ * walks through steps; exchange_go is the only writer of the step, exchange_run the only driver. */
+#ifndef EXCHANGE_EXCHANGE_H
+#define EXCHANGE_EXCHANGE_H
+
+#include "base/buf.h"
+#include "config/router.h"
+#include "config/snapshot.h"
+#include "conn/client.h"
+#include "conn/stream.h"
+#include "plugin/plugin.h"
+#include "upstream/live.h"
+
+struct worker;
+
+/* X(STEP): what the exchange does; names appear in panics and debug logs. */
+#define STEPS(X)                                                                  \
+    X(ROUTE)    /* find the route                                              */ \
+    X(REQUEST)  /* rewrite and access phases                                   */ \
+    X(PICK)     /* choose an upstream endpoint; waits for names                */ \
+    X(BEFORE)   /* before_proxy phase                                          */ \
+    X(CONNECT)  /* wait for the connection                                     */ \
+    X(SEND)     /* the request goes out                                        */ \
+    X(AWAIT)    /* wait for the response's head                                */ \
+    X(RESPONSE) /* header_filter phase, then the head goes to the client       */ \
+    X(RELAY)    /* the body                                                    */ \
+    X(LOG)      /* log phase                                                   */ \
+    X(GONE)
+
+enum step_name {
+#define STEP_ENUM(s) STEP_##s,
+    STEPS(STEP_ENUM)
+#undef STEP_ENUM
+        STEP_COUNT
+};
+extern const char *const step_names[STEP_COUNT];
+
+enum { SCOPE_GLOBAL, SCOPE_ROUTE, SCOPE_COUNT };
+
+/* A snapshot as one thread holds it: exchanges count in a plain number (c-style: Unit's joint). */
+struct hold {
+    const struct snapshot *snapshot;
+    unsigned users;
+};
+
+/* A chain at work: where it stands, and the plugins' frames. */
+struct run {
+    const struct chain *chain;
+    char *frames;      /* of the chain as it was at the start */
+    char *more_frames; /* of what a consumer laid over it */
+    size_t frames_size;
+    uint64_t filtered, filter_known; /* _meta.filter results by step->index, below 64 */
+};
+
+/* Response headers set before there is a response: kept in order, applied to whatever comes. */
+enum { EARLY_SET, EARLY_ADD, EARLY_REMOVE };
+
+struct end_hook {
+    struct end_hook *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct op;
+
+struct exchange {
+    struct worker *worker;
+    struct stream *down; /* NULL: the client is gone, or has got all */
+    struct leg leg;
+    struct arena arena;
+    struct hold *hold;
+    const struct route *route; /* NULL: none matches */
+    const struct consumer *consumer;
+    const struct credential *credential;
+
+    /* where it stands */
+    uint8_t step, pass, trail[12];
+    uint8_t ntrail;
+    uint16_t at;        /* index in the phase that is running */
+    uint16_t npending;  /* operations under way */
+    uint16_t tries;     /* upstream attempts made */
+    bool running;       /* inside exchange_run */
+    bool rerun;         /* exchange_run was asked for while it ran */
+    enum reason reason; /* why it ended as it did */
+    struct op *ops;
+    struct end_hook *end_hooks;
+    struct run runs[SCOPE_COUNT];
+
+    /* request */
+    struct h1_request req; /* strings and lines in the arena */
+    struct str path;       /* normalised */
+    struct str host;       /* without port, lower case */
+    enum method method;
+    struct str matched_uri, matched_host;
+    struct buf body; /* gathered: for a plugin, or to be sent (again) */
+    uint64_t body_received;
+    size_t body_limit;   /* a plugin wants the body up to so many bytes; 0: not */
+    bool body_done;      /* the last piece has come */
+    bool body_gathering; /* keep pieces in body */
+    bool body_kept;      /* body holds all that has come so far */
+    bool body_replaced;  /* request_body_set */
+    bool body_paused;
+    struct str new_body;
+    struct head *req_trailers; /* NULL: none */
+
+    /* what goes upstream */
+    const struct upstream *upstream;
+    struct str up_uri, up_method, up_host; /* absent: as the client's */
+    bool up_tls, up_tls_set;
+    struct tried tried;
+    struct pick pick;
+    struct pool *pool;
+    struct dns_wait dns_wait;
+    bool dns_waiting, fresh, request_sent, up_last_sent;
+    struct str up_host_sent;
+
+    /* response */
+    int status;
+    bool ours;          /* made here */
+    bool responded;     /* the head has gone to the client */
+    bool response_done; /* all of the body has come from the upstream */
+    bool held_waiting;  /* header_filter waits: the leg is paused */
+    bool body_changes;
+    size_t hold_max; /* response_body_hold; 0: not */
+    struct buf held;
+    struct head res; /* lines in the arena */
+    struct head early;
+    bool early_any;
+    struct str reply_body;
+    int64_t res_length; /* of the body to be sent; LENGTH_UNKNOWN */
+
+    /* for logs */
+    int64_t start_us, start_wall_ms;
+    int64_t try_us, connect_us, header_us, upstream_end_us; /* of the last try, monotonic; 0: not */
+    uint64_t request_bytes, sent_bytes, body_sent;
+    uint64_t upstream_bytes;
+    struct str upstream_addrs, upstream_statuses,
+        upstream_times; /* of earlier tries, comma-separated */
+    struct str request_id;
+    struct str cache_status;
+};
+
+extern const struct stream_handler exchange_stream_handler;
+
+/* The one door of the step. */
+void exchange_go(struct exchange *ex, enum step_name to);
+/* Drives the exchange until it waits or is gone. Safe to call from anywhere: a call inside a call
+ * makes the outer one go on. */
+void exchange_run(struct exchange *ex);
+/* Operations under way: npending++ is theirs; this is their end. Runs the exchange when none is
+ * left. */
+void exchange_op_done(struct exchange *ex);
+/* The exchange's log line identity and trail, for a panic. */
+void exchange_describe(void *ex, char *out, unsigned long size);
+
+/* ---- phases.c: running plugins ---- */
+
+/* Runs a phase of both scopes from where it stands. NEXT: all went through. */
+enum verdict phase_run(struct exchange *ex, enum phase phase);
+/* Runs rewrite and access in APISIX's order (inventory §2.5). */
+enum verdict passes_run(struct exchange *ex);
+/* Runs body filters over a piece. False: a filter failed. */
+bool body_filters_run(struct exchange *ex, struct chunk *chunk);
+bool has_body_filters(const struct exchange *ex);
+void log_phase_run(struct exchange *ex);
+void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain);
+
+/* ---- proxy.c: the upstream side ---- */
+
+bool step_pick(struct exchange *ex);
+bool step_before(struct exchange *ex);
+bool step_send(struct exchange *ex);
+/* A piece of the request's body while the upstream is at work. */
+void proxy_body(struct exchange *ex, struct str data, bool last);
+/* Gives up the connection, if any. */
+void proxy_abandon(struct exchange *ex, enum reason why);
+
+/* ---- respond.c: the client's side ---- */
+
+bool step_response(struct exchange *ex);
+/* A piece of the response's body from the upstream. */
+void relay_body(struct exchange *ex, struct str data, bool last, const struct head *trailers);
+/* Makes our own error reply for a reason, if nothing was sent yet; else breaks off. Goes to the
+ * step that follows. */
+void exchange_fail(struct exchange *ex, enum reason why);
+/* The response's head as the upstream sent it, into the exchange. */
+void response_take(struct exchange *ex, const struct h1_response *res);
+/* The status's standard page, in the exchange's arena. */
+struct str standard_page(struct exchange *ex, int status);
+
+/* ---- op.c ---- */
+
+void ops_cancel(struct exchange *ex);
+/* Whether the method may be sent twice (RFC 9110 §9.2.2). */
+bool method_is_idempotent(struct str method);
+
+static inline bool request_is_head(const struct exchange *ex)
+{
+    return ex->method == METHOD_HEAD;
+}
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running plugins: phases of chains, in APISIX's order (inventory §2.5), filters of `_meta`, consumers. */
+#include <stdio.h>
+
+#include "base/panic.h"
+#include "exchange/exchange.h"
+#include "exchange/worker.h"
+
+typedef enum verdict step_phase_fn(struct exchange *ex, const void *conf, void *frame);
+
+void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain)
+{
+    struct run *run = &ex->runs[scope];
+
+    run->chain = chain;
+    run->frames_size = chain->frame_size;
+    if (chain->frame_size)
+        run->frames = arena_zero(&ex->arena, chain->frame_size);
+}
+
+static void *frame_of(const struct run *run, const struct step *s)
+{
+    if (s->frame_at < run->frames_size)
+        return run->frames + s->frame_at;
+    return run->more_frames ? run->more_frames + (s->frame_at - run->frames_size) : NULL;
+}
+
+/* `_meta.filter`, evaluated once per exchange (inventory §2.5). */
+static bool filter_lets(struct exchange *ex, struct run *run, const struct step *s)
+{
+    const struct plugin_meta *meta = s->use.meta;
+    uint64_t bit;
+
+    if (!meta || !meta->filter)
+        return true;
+    if (s->index >= 64)
+        return expr_matches(ex, meta->filter);
+    bit = 1ull << s->index;
+    if (!(run->filter_known & bit)) {
+        run->filter_known |= bit;
+        if (expr_matches(ex, meta->filter))
+            run->filtered |= bit;
+    }
+    return run->filtered & bit;
+}
+
+static phase_fn *phase_of(const struct plugin *p, enum phase phase)
+{
+    switch (phase) {
+    case PHASE_REWRITE:
+        return p->rewrite;
+    case PHASE_ACCESS:
+        return p->access;
+    case PHASE_BEFORE_PROXY:
+        return p->before_proxy;
+    case PHASE_HEADER_FILTER:
+        return p->header_filter;
+    case PHASE_BODY_FILTER:
+    case PHASE_LOG:
+    case PHASE_COUNT:
+        break;
+    }
+    return NULL;
+}
+
+/* `_meta.error_response` takes the place of a refusal's body. */
+static void replace_refusal(struct exchange *ex, const struct plugin_meta *meta)
+{
+    if (!meta || !meta->error_response.p || ex->status < 400)
+        return;
+    reply_text(ex, ex->status, meta->error_is_json ? STR("application/json") : STR("text/plain"),
+               meta->error_response);
+}
+
+/* One phase of one scope, from ex->at on. `wanted` chooses steps when not NULL. */
+static enum verdict run_list(struct exchange *ex, struct run *run, enum phase phase,
+                             bool (*wanted)(const struct step *s))
+{
+    const struct step_list *list;
+
+    if (!run->chain)
+        return NEXT;
+    list = &run->chain->phase[phase];
+    while (ex->at < list->n) {
+        const struct step *s = list->steps[ex->at];
+        if ((wanted && !wanted(s)) || !filter_lets(ex, run, s)) {
+            ex->at++;
+            continue;
+        }
+        enum verdict v = phase_of(s->use.plugin, phase)(ex, s->use.conf, frame_of(run, s));
+        /* Forgetting to wait, or waiting for nothing, is a bug of the plugin. */
+        ASSERT((v == WAIT) == (ex->npending > 0));
+        if (v == WAIT)
+            return v;
+        ex->at++;
+        if (v == REPLY)
+            replace_refusal(ex, s->use.meta);
+        if (v == FAULT)
+            ex_log(ex, LOG_ERROR, "plugin %s failed", s->use.plugin->name);
+        if (v != NEXT)
+            return v;
+    }
+    ex->at = 0;
+    return NEXT;
+}
+
+/* ---- Rewrite and access ------------------------------------------------------------------------------ */
+
+static bool is_of_consumer(const struct step *s)
+{
+    return s->use.from_consumer && !s->use.plugin->auth;
+}
+
+/* Lays the consumer's plugins over the route's (APISIX: merge_consumer_route). */
+static void merge_consumer(struct exchange *ex)
+{
+    const struct consumer *c = ex->consumer;
+    struct run *run = &ex->runs[SCOPE_ROUTE];
+
+    if (!c || !c->nuses)
+        return;
+    run->chain = chain_overlay(&ex->arena, run->chain, c->uses, c->nuses);
+    if (run->chain->frame_size > run->frames_size)
+        run->more_frames = arena_zero(&ex->arena, run->chain->frame_size - run->frames_size);
+    /* A step that was replaced by the consumer's is filtered anew. */
+    run->filter_known = run->filtered = 0;
+}
+
+enum { PASS_CONSUMER = 2, PASSES = 6 };
+
+enum verdict passes_run(struct exchange *ex)
+{
+    static const struct {
+        uint8_t scope, phase;
+        bool (*wanted)(const struct step *s);
+    } passes[PASSES] = {
+        {SCOPE_GLOBAL, PHASE_REWRITE, NULL}, {SCOPE_ROUTE, PHASE_REWRITE, NULL},
+        {SCOPE_ROUTE, PHASE_REWRITE, is_of_consumer}, {SCOPE_GLOBAL, PHASE_ACCESS, NULL},
+        {SCOPE_ROUTE, PHASE_ACCESS, NULL},
+    };
+
+    if (!ex->runs[SCOPE_GLOBAL].chain && !ex->runs[SCOPE_ROUTE].chain)
+        return NEXT;
+    for (; ex->pass < PASSES - 1; ex->pass++) {
+        if (ex->pass == PASS_CONSUMER) {
+            if (!ex->consumer || !ex->consumer->nuses)
+                continue;
+            if (ex->at == 0)
+                merge_consumer(ex);
+        }
+        enum verdict v = run_list(ex, &ex->runs[passes[ex->pass].scope], passes[ex->pass].phase,
+                                  passes[ex->pass].wanted);
+        if (v != NEXT)
+            return v;
+    }
+    return NEXT;
+}
+
+/* ---- Later phases ------------------------------------------------------------------------------------- */
+
+enum verdict phase_run(struct exchange *ex, enum phase phase)
+{
+    /* ex->pass counts the scopes of this phase; exchange_go to a step has zeroed ex->at. */
+    for (; ex->pass < SCOPE_COUNT; ex->pass++) {
+        enum verdict v = run_list(ex, &ex->runs[ex->pass], phase, NULL);
+        if (v != NEXT)
+            return v;
+    }
+    return NEXT;
+}
+
+bool has_body_filters(const struct exchange *ex)
+{
+    for (unsigned i = 0; i < SCOPE_COUNT; i++)
+        if (ex->runs[i].chain && ex->runs[i].chain->phase[PHASE_BODY_FILTER].n)
+            return true;
+    return false;
+}
+
+static bool filter_scope(struct exchange *ex, struct run *run, struct chunk *chunk)
+{
+    const struct step_list *list;
+
+    if (!run->chain)
+        return true;
+    list = &run->chain->phase[PHASE_BODY_FILTER];
+    for (unsigned i = 0; i < list->n; i++) {
+        const struct step *s = list->steps[i];
+        if (!filter_lets(ex, run, s))
+            continue;
+        enum verdict v =
+            s->use.plugin->body_filter(ex, s->use.conf, frame_of(run, s), chunk);
+        ASSERT(v != WAIT && v != REPLY && !ex->npending);
+        if (v != NEXT) {
+            ex_log(ex, LOG_ERROR, "plugin %s failed in its body filter", s->use.plugin->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool body_filters_run(struct exchange *ex, struct chunk *chunk)
+{
+    return filter_scope(ex, &ex->runs[SCOPE_GLOBAL], chunk) &&
+           filter_scope(ex, &ex->runs[SCOPE_ROUTE], chunk);
+}
+
+void log_phase_run(struct exchange *ex)
+{
+    for (unsigned i = 0; i < SCOPE_COUNT; i++) {
+        struct run *run = &ex->runs[i];
+        if (!run->chain)
+            continue;
+        const struct step_list *list = &run->chain->phase[PHASE_LOG];
+        for (unsigned j = 0; j < list->n; j++)
+            if (filter_lets(ex, run, list->steps[j]))
+                list->steps[j]->use.plugin->log(ex, list->steps[j]->use.conf,
+                                                frame_of(run, list->steps[j]));
+    }
+}

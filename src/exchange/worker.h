@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker: one thread with its loop, its server, its pools and its hold on the configuration. */
+#ifndef EXCHANGE_WORKER_H
+#define EXCHANGE_WORKER_H
+
+#include <pthread.h>
+
+#include "config/snapshot.h"
+#include "conn/server.h"
+#include "upstream/live.h"
+
+struct access_log;
+struct hold;
+struct jobs;
+struct log_file;
+
+/* What all workers are told at start; const afterwards. Strings outlive the workers. */
+struct worker_config {
+    struct conn_limits limits;
+    struct h1_limits upstream_head;
+    struct dns_config dns;
+    SSL_CTX *tls_verified, *tls_unverified;
+    struct str server_header; /* value of Server; absent: none */
+    size_t
+        replay_bytes; /* request body kept for a retry, and buffered before the upstream is ready */
+    bool verify_upstreams;
+    bool show_upstream_status; /* X-APISIX-Upstream-Status always, not only for 5xx */
+    bool delete_uri_tail_slash;
+    struct addr *listen;
+    unsigned nlisten;
+    const struct access_log *access_log; /* NULL: none */
+    struct jobs *jobs;
+    int64_t drain_ms; /* worker_shutdown_timeout */
+};
+
+struct worker {
+    struct thread thread;
+    const struct worker_config *config;
+    struct server *server;
+    struct dns *dns;
+    struct pools *pools;
+    struct live *live;
+    struct hold *hold; /* the current configuration */
+    unsigned exchanges;
+    struct timer drain_timer;
+    pthread_t id;
+    struct log_buffer *access; /* NULL: no access log */
+};
+
+/* Makes a worker with its listeners; its thread is not running yet. The reference to the snapshot
+ * is the worker's. NULL with a message. */
+struct worker *worker_new(unsigned index, const struct worker_config *config,
+                          const struct snapshot *first, struct arena *a, struct str *err);
+/* Starts the thread. */
+void worker_start(struct worker *w);
+/* From another thread: the worker takes the snapshot (with its reference) for all exchanges that
+ * begin from now on. */
+void worker_publish(struct worker *w, const struct snapshot *snapshot);
+/* From another thread: stop accepting, finish what runs, end within drain_ms. */
+void worker_drain(struct worker *w);
+/* From another thread: end now. */
+void worker_stop(struct worker *w);
+/* Waits for the thread's end, and frees. */
+void worker_join(struct worker *w);
+
+/* For exchanges: borrow and give back the current snapshot. */
+struct hold *worker_hold(struct worker *w);
+void worker_release(struct worker *w, struct hold *h);
+/* An exchange has ended; a draining worker may be done. */
+void worker_exchange_ended(struct worker *w);
+
+#endif

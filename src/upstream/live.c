@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Live upstream state: endpoints from nodes and names, and the choice among them. */
+#include "upstream/live.h"
+
+#include <arpa/inet.h>
+
+#include "base/mem.h"
+#include "conn/server.h"
+
+struct live_node {
+    const struct node *node; /* in the upstream of the snapshot seen last */
+    int64_t current;       /* smooth weighted round robin: grows by weight, shrinks by the total */
+    struct dns_name *name; /* NULL: an address */
+    struct addr *addrs;
+    unsigned naddrs, next; /* next: the address whose turn it is */
+    uint32_t generation;
+    unsigned first; /* position of its first address among the upstream's endpoints */
+};
+
+struct live_upstream {
+    uint64_t hash;
+    /* Of the snapshot seen last. An address alone could be another upstream's by now: hash and
+     * nodes are compared too. */
+    const struct upstream *config;
+    const struct node *base;
+    unsigned n, endpoints;
+    struct live_node nodes[];
+};
+
+struct live {
+    struct thread *thread;
+    struct live_env env;
+    struct live_upstream **slots;
+    uint32_t nslots;
+};
+
+struct live *live_new(struct thread *t, const struct live_env *env)
+{
+    struct live *l = mem_zero(sizeof(*l));
+
+    l->thread = t;
+    l->env = *env;
+    return l;
+}
+
+static void upstream_free(struct live_upstream *lu)
+{
+    if (!lu)
+        return;
+    for (unsigned i = 0; i < lu->n; i++)
+        free(lu->nodes[i].addrs);
+    free(lu);
+}
+
+void live_free(struct live *l)
+{
+    for (uint32_t i = 0; i < l->nslots; i++)
+        upstream_free(l->slots[i]);
+    free(l->slots);
+    free(l);
+}
+
+static void set_addrs(struct live_node *ln, const struct addr *addrs, unsigned n)
+{
+    ln->addrs = mem_resize(ln->addrs, n * sizeof(*addrs));
+    ln->naddrs = n;
+    for (unsigned i = 0; i < n; i++) {
+        ln->addrs[i] = addrs[i];
+        if (addrs[i].sa.sa_family == AF_INET6)
+            ln->addrs[i].in6.sin6_port = htons(ln->node->port);
+        else
+            ln->addrs[i].in.sin_port = htons(ln->node->port);
+    }
+    if (ln->next >= n)
+        ln->next = 0;
+}
+
+static void node_init(struct live *l, struct live_node *ln, const struct node *node)
+{
+    struct addr addr;
+
+    ln->node = node;
+    if (addr_parse(node->host, node->port, &addr))
+        set_addrs(ln, &addr, 1);
+    else
+        ln->name = dns_name(l->env.dns, node->host);
+}
+
+static struct live_upstream *upstream_new(struct live *l, const struct upstream *u)
+{
+    struct live_upstream *lu = mem_zero(sizeof(*lu) + u->nnodes * sizeof(struct live_node));
+
+    lu->hash = u->hash;
+    lu->config = u;
+    lu->base = u->nodes;
+    lu->n = u->nnodes;
+    for (unsigned i = 0; i < u->nnodes; i++)
+        node_init(l, &lu->nodes[i], &u->nodes[i]);
+    return lu;
+}
+
+static struct live_upstream *find(struct live *l, const struct upstream *u)
+{
+    if (u->slot >= l->nslots) {
+        uint32_t n = u->slot + 64;
+        l->slots = mem_resize(l->slots, n * sizeof(struct live_upstream *));
+        memset(l->slots + l->nslots, 0, (n - l->nslots) * sizeof(struct live_upstream *));
+        l->nslots = n;
+    }
+    struct live_upstream *lu = l->slots[u->slot];
+    if (lu && lu->config == u && lu->hash == u->hash && lu->base == u->nodes)
+        return lu;
+    if (lu && lu->hash == u->hash && lu->n == u->nnodes) {
+        lu->config = u;
+        lu->base = u->nodes;
+        for (unsigned i = 0; i < lu->n; i++)
+            lu->nodes[i].node = &u->nodes[i];
+        return lu;
+    }
+    upstream_free(lu);
+    return l->slots[u->slot] = upstream_new(l, u);
+}
+
+/* Brings a name's addresses up to date. PICK_OK when the node has some. */
+static enum pick_result refresh(struct live *l, struct live_node *ln)
+{
+    if (!ln->name)
+        return PICK_OK;
+    switch (dns_status(l->env.dns, ln->name)) {
+    case DNS_PENDING:
+        return PICK_WAIT;
+    case DNS_FAILED:
+        return PICK_UNRESOLVED;
+    case DNS_READY:
+        break;
+    }
+    if (!ln->addrs || ln->generation != ln->name->generation) {
+        set_addrs(ln, ln->name->addrs, ln->name->naddrs);
+        ln->generation = ln->name->generation;
+    }
+    return PICK_OK;
+}
+
+static void number_endpoints(struct live_upstream *lu)
+{
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < lu->n; i++) {
+        lu->nodes[i].first = at;
+        at += lu->nodes[i].node->weight > 0 ? lu->nodes[i].naddrs : 0;
+    }
+    lu->endpoints = at;
+}
+
+static bool was_tried(const struct tried *t, unsigned endpoint)
+{
+    return endpoint < 256 && t->endpoints[endpoint / 64] >> (endpoint % 64) & 1;
+}
+
+static bool has_untried(const struct live_node *ln, const struct tried *t)
+{
+    for (unsigned i = 0; i < ln->naddrs; i++)
+        if (!was_tried(t, ln->first + i))
+            return true;
+    return false;
+}
+
+static bool is_candidate(struct live *l, struct live_node *ln, const struct tried *t,
+                         struct dns_name **wait, bool *unresolved)
+{
+    if (ln->node->weight <= 0)
+        return false;
+    switch (refresh(l, ln)) {
+    case PICK_WAIT:
+        *wait = ln->name;
+        return false;
+    case PICK_UNRESOLVED:
+        *unresolved = true;
+        return false;
+    case PICK_OK:
+    case PICK_NONE:
+        break;
+    }
+    return !t->count || has_untried(ln, t);
+}
+
+/* Smooth weighted round robin (nginx's): each candidate gains its weight, the largest is chosen and
+ * pays the total. Only nodes of the highest priority that has a candidate take part. */
+static struct live_node *choose(struct live *l, struct live_upstream *lu, const struct tried *t,
+                                struct dns_name **wait, bool *unresolved)
+{
+    struct live_node *best = NULL;
+    int64_t total = 0;
+    int priority = INT32_MIN;
+
+    for (unsigned i = 0; i < lu->n; i++) {
+        struct live_node *ln = &lu->nodes[i];
+        if (ln->node->priority > priority && is_candidate(l, ln, t, wait, unresolved))
+            priority = ln->node->priority;
+    }
+    for (unsigned i = 0; i < lu->n; i++) {
+        struct live_node *ln = &lu->nodes[i];
+        if (ln->node->priority != priority || !is_candidate(l, ln, t, wait, unresolved))
+            continue;
+        total += ln->node->weight;
+        ln->current += ln->node->weight;
+        if (!best || ln->current > best->current)
+            best = ln;
+    }
+    if (best)
+        best->current -= total;
+    return best;
+}
+
+static void take_address(struct live_node *ln, struct tried *t, struct pick *out)
+{
+    unsigned i = ln->next;
+
+    while (was_tried(t, ln->first + i) && t->count)
+        i = (i + 1) % ln->naddrs;
+    ln->next = (i + 1) % ln->naddrs;
+    unsigned endpoint = ln->first + i;
+    if (endpoint < 256)
+        t->endpoints[endpoint / 64] |= 1ull << (endpoint % 64);
+    t->count++;
+    out->node = ln->node;
+    out->addr = &ln->addrs[i];
+}
+
+enum pick_result live_pick(struct live *l, const struct upstream *u, struct tried *tried,
+                           struct pick *out, struct dns_name **wait)
+{
+    struct live_upstream *lu = find(l, u);
+    struct live_node *best;
+    bool unresolved = false;
+
+    *wait = NULL;
+    if (lu->n == 1 && !lu->nodes[0].name) {
+        /* One address: nothing to balance. */
+        best = lu->nodes[0].node->weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
+        lu->endpoints = 1;
+    } else {
+        for (unsigned i = 0; i < lu->n; i++)
+            if (lu->nodes[i].node->weight > 0)
+                refresh(l, &lu->nodes[i]);
+        number_endpoints(lu);
+        best = choose(l, lu, tried, wait, &unresolved);
+    }
+    if (best) {
+        take_address(best, tried, out);
+        return PICK_OK;
+    }
+    if (*wait)
+        return PICK_WAIT;
+    return unresolved && !tried->count ? PICK_UNRESOLVED : PICK_NONE;
+}
+
+unsigned live_endpoints(struct live *l, const struct upstream *u)
+{
+    return find(l, u)->endpoints;
+}
+
+struct pool *live_pool(struct live *l, const struct addr *addr, bool tls, bool verify,
+                       struct str server_name)
+{
+    SSL_CTX *ctx = !tls ? NULL : verify ? l->env.tls_verified : l->env.tls_unverified;
+
+    return pools_get(l->env.pools, addr, ctx, server_name);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools: a hash table of peers, each with the list of its idle connections. */
+#include "upstream/pool.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "loop/tls.h"
+
+enum { BUCKETS_MIN = 64 };
+
+struct pool {
+    struct pool *next; /* in its bucket */
+    struct pools *pools;
+    uint64_t hash;
+    struct client_target target;
+    struct tls_session session;
+    struct pool_limits
+        limits;       /* of whoever took last: upstreams that share a peer share its pool */
+    struct list idle; /* warmest first */
+    unsigned nidle;
+    char addr_text[56];
+    size_t addr_n;
+};
+
+struct pools {
+    struct thread *thread;
+    struct pool **buckets;
+    size_t nbuckets, n;
+};
+
+struct pools *pools_new(struct thread *t)
+{
+    struct pools *p = mem_zero(sizeof(*p));
+
+    p->thread = t;
+    p->nbuckets = BUCKETS_MIN;
+    p->buckets = mem_array(p->nbuckets, sizeof(struct pool *));
+    return p;
+}
+
+static void close_idle(struct pool *p)
+{
+    while (!list_empty(&p->idle)) {
+        struct client *c = client_of_link(p->idle.next);
+        client_close(c, REASON_DRAIN); /* unlinks itself */
+    }
+    p->nidle = 0;
+}
+
+void pools_free(struct pools *p)
+{
+    for (size_t i = 0; i < p->nbuckets; i++) {
+        while (p->buckets[i]) {
+            struct pool *one = p->buckets[i];
+            p->buckets[i] = one->next;
+            close_idle(one);
+            tls_session_forget(&one->session);
+            free((void *)(uintptr_t)one->target.server_name.p);
+            free(one);
+        }
+    }
+    free(p->buckets);
+    free(p);
+}
+
+static uint64_t peer_hash(const struct addr *addr, SSL_CTX *tls, struct str name)
+{
+    uint64_t h = hash_stable(str_make((const char *)addr, sizeof(*addr)));
+
+    if (!tls)
+        return h;
+    return h ^ (hash_stable(name) * 31) ^ ((uint64_t)(uintptr_t)tls >> 4);
+}
+
+static void grow(struct pools *p)
+{
+    size_t n = p->nbuckets * 2;
+    struct pool **buckets = mem_array(n, sizeof(*buckets));
+
+    for (size_t i = 0; i < p->nbuckets; i++) {
+        while (p->buckets[i]) {
+            struct pool *one = p->buckets[i];
+            p->buckets[i] = one->next;
+            one->next = buckets[one->hash & (n - 1)];
+            buckets[one->hash & (n - 1)] = one;
+        }
+    }
+    free(p->buckets);
+    p->buckets = buckets;
+    p->nbuckets = n;
+}
+
+static struct pool *pool_new(struct pools *p, const struct addr *addr, SSL_CTX *tls,
+                             struct str name)
+{
+    struct pool *one = mem_zero(sizeof(*one));
+
+    one->pools = p;
+    one->target.addr = *addr;
+    one->target.tls = tls;
+    one->target.session = &one->session;
+    if (tls)
+        one->target.server_name = str_make(str_dup(name), name.n);
+    list_init(&one->idle);
+    one->addr_n = sock_addr_text(&addr->sa, one->addr_text, true);
+    return one;
+}
+
+struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls, struct str name)
+{
+    uint64_t hash = peer_hash(addr, tls, name);
+    struct pool **bucket = &p->buckets[hash & (p->nbuckets - 1)];
+
+    for (struct pool *one = *bucket; one; one = one->next)
+        if (one->hash == hash && one->target.tls == tls &&
+            memcmp(&one->target.addr, addr, sizeof(*addr)) == 0 &&
+            (!tls || str_eq(one->target.server_name, name)))
+            return one;
+    struct pool *one = pool_new(p, addr, tls, name);
+    one->hash = hash;
+    one->next = *bucket;
+    *bucket = one;
+    if (++p->n > p->nbuckets)
+        grow(p);
+    return one;
+}
+
+struct str pool_server_name(const struct pool *p)
+{
+    return p->target.server_name;
+}
+
+SSL_CTX *pool_tls(const struct pool *p)
+{
+    return p->target.tls;
+}
+
+struct str pool_addr_text(const struct pool *p)
+{
+    return str_make(p->addr_text, p->addr_n);
+}
+
+const struct addr *pool_addr(const struct pool *p)
+{
+    return &p->target.addr;
+}
+
+unsigned pool_idle(const struct pool *p)
+{
+    return p->nidle;
+}
+
+/* Closes the coldest connections until there is room for one more. */
+static void make_room(struct pool *p)
+{
+    while (p->nidle && p->nidle >= p->limits.size) {
+        struct client *c = client_of_link(p->idle.prev);
+        p->nidle--;
+        client_close(c, REASON_NOT_KEPT);
+    }
+}
+
+static void on_idle(struct client *c)
+{
+    struct pool *p = client_pool(c);
+    int64_t idle_ms = p->limits.idle_ms;
+    int64_t server_ms = client_keep_alive_ms(c);
+
+    make_room(p);
+    /* Given up a little before the server does: a request must not meet its closing. */
+    if (server_ms >= 0 && server_ms - 500 < idle_ms)
+        idle_ms = server_ms > 1000 ? server_ms - 500 : server_ms / 2;
+    list_push(&p->idle, client_link(c));
+    p->nidle++;
+    if (!p->limits.size || (p->limits.requests && client_requests(c) >= p->limits.requests) ||
+        p->pools->thread->draining)
+        idle_ms = 0;
+    client_idle_timer(c, idle_ms);
+}
+
+static void on_closed(struct client *c)
+{
+    struct pool *p = client_pool(c);
+
+    /* A connection with a leg was not in the list; client.c unlinks either way. */
+    if (client_was_idle(c))
+        p->nidle--;
+}
+
+static const struct client_owner owner = {.on_idle = on_idle, .on_closed = on_closed};
+
+enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
+                           int64_t connect_ms, bool fresh)
+{
+    p->limits = *limits;
+    if (!fresh && p->nidle) {
+        struct client *c = client_of_link(p->idle.next);
+        list_remove(client_link(c));
+        p->nidle--;
+        client_take(c, leg);
+        return POOL_READY;
+    }
+    return client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms) ? POOL_WAIT
+                                                                                    : POOL_FAILED;
+}

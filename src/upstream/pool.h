@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools of kept connections, one thread's: a pool per peer (address, TLS context, server name), as
+ * APISIX's keepalive_pool identifies them. Idle ones are reused last in, first out: the warmest
+ * connection serves, and the rest grow old and go. */
+#ifndef UPSTREAM_POOL_H
+#define UPSTREAM_POOL_H
+
+#include "conn/client.h"
+
+struct pool;
+struct pools;
+
+/* How many and how long (upstream.keepalive_pool). */
+struct pool_limits {
+    unsigned size;     /* idle connections kept; 0: none */
+    unsigned requests; /* per connection; 0: no limit */
+    int64_t idle_ms;
+};
+
+struct pools *pools_new(struct thread *t);
+/* Closes all idle connections. No leg may be on a connection of these pools. */
+void pools_free(struct pools *p);
+
+/* The pool of a peer, made when needed; lives until pools_free. server_name counts only with tls.
+ */
+struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls,
+                       struct str server_name);
+struct str pool_server_name(const struct pool *p);
+SSL_CTX *pool_tls(const struct pool *p);
+/* "1.2.3.4:80", for $upstream_addr. */
+struct str pool_addr_text(const struct pool *p);
+const struct addr *pool_addr(const struct pool *p);
+
+/* Gives the leg a connection. POOL_READY: an idle one, the request may be sent now; POOL_WAIT: a
+ * new one is being made, on_ready or on_fail will come; POOL_FAILED: none could be made. fresh: no
+ * idle one is wanted. */
+enum pool_result { POOL_READY, POOL_WAIT, POOL_FAILED };
+enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
+                           int64_t connect_ms, bool fresh);
+unsigned pool_idle(const struct pool *p);
+
+#endif
