@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.yaml as the program uses it: APISIX's keys where they have a meaning here, our own under
+ * `eclusa`, defaults filled in, checked once at start. */
+#ifndef CONFIG_SETTINGS_H
+#define CONFIG_SETTINGS_H
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "base/cidr.h"
+#include "base/field.h"
+#include "base/log.h"
+
+struct settings_address {
+    struct str ip; /* IPv4 or IPv6 address as text, without brackets */
+    uint16_t port;
+};
+
+struct settings_admin_key {
+    struct str name, key;
+    bool viewer; /* may only GET */
+};
+
+struct settings_admin {
+    bool enabled;
+    struct settings_address listen;
+    bool key_required; /* false: whoever reaches the Admin API may use it */
+    const struct settings_admin_key *keys;
+    unsigned nkeys;
+    /* No key is set: settings_admin_key must be called before the Admin API is opened. */
+    bool key_generated;
+    bool cors;
+    struct cidr_list allow; /* who may connect; empty: nobody */
+};
+
+struct settings_log {
+    struct str error_file; /* absolute path; absent: stderr */
+    enum log_level error_level;
+    bool access;              /* write an access log */
+    struct str access_file;   /* absolute path */
+    size_t access_buffer;     /* bytes; 0: none */
+    int64_t access_flush_ms;  /* no line waits longer */
+    struct str access_format; /* nginx's log_format */
+    enum { ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE } access_escape;
+};
+
+/* Limits and times of client connections. */
+struct settings_http {
+    int64_t keepalive_ms;    /* idle connection; 0: none is kept */
+    int64_t header_ms;       /* for a request's head */
+    int64_t body_ms;         /* between two reads of a body */
+    int64_t send_ms;         /* between two writes of a response */
+    int64_t max_body;        /* bytes of a request's body; 0: any */
+    size_t max_header_bytes; /* of a head, request line included */
+    unsigned max_headers;
+    size_t max_uri_bytes;  /* of a request's target */
+    size_t request_buffer; /* bytes of a request's body kept for a retry on another node */
+    bool underscores;      /* header names may have them; false: such headers are dropped */
+    /* The client's address is taken from this header when the peer is in real_ip_from. */
+    struct str real_ip_header;
+    struct cidr_list real_ip_from;
+    bool real_ip_recursive;
+};
+
+struct settings_dns {
+    const struct str *servers; /* "1.1.1.1" or with port; none: /etc/resolv.conf */
+    unsigned nservers;
+    int64_t valid_ms; /* instead of a record's TTL; 0: the TTL counts */
+    int64_t timeout_ms;
+    bool ipv6;
+};
+
+/* Strings and lists live in the arena of settings_load; json_t are borrowed from `document`. */
+struct settings {
+    struct str path; /* of the file that was read, absolute; absent: none */
+
+    const struct settings_address *listen; /* of the data plane */
+    unsigned nlisten;
+    unsigned workers;
+    int64_t shutdown_ms;     /* for requests under way after SIGTERM */
+    unsigned max_open_files; /* RLIMIT_NOFILE */
+    struct str data_dir;     /* absolute; may not exist yet */
+
+    struct settings_admin admin;
+    struct settings_log log;
+    struct settings_http http;
+    struct settings_dns dns;
+
+    struct str server_header; /* of our responses; empty: none is sent */
+    bool show_upstream_status;
+    bool delete_uri_tail_slash;
+    bool router_host_first; /* radixtree_host_uri; false: radixtree_uri */
+    bool verify_upstreams;
+    struct str trusted_certificate;     /* PEM file besides the system's; absent: none */
+    bool trusted_addresses_set;         /* false: X-Forwarded-* of any peer is kept (APISIX) */
+    struct cidr_list trusted_addresses; /* whose X-Forwarded-* is believed */
+
+    /* nginx_config.http.upstream: upstreams without keepalive_pool. */
+    unsigned keepalive_size, keepalive_requests;
+    int64_t keepalive_idle_ms;
+
+    const struct str *plugins; /* names of those enabled */
+    unsigned nplugins;
+    bool plugins_set; /* false: all that are built in */
+
+    const json_t *plugin_attr; /* by plugin name; NULL: none */
+    const json_t *apisix;      /* the section, proxy_cache with its defaults inside */
+    const json_t *eclusa;      /* the section; NULL: none */
+    json_t *document;
+};
+
+/* The table behind config.yaml, for its doc page. */
+extern const struct fields settings_fields;
+
+/* Reads the file. path absent: `conf/config.yaml` in the working directory when it is there, else
+ * the defaults; a path that is given must be there. Relative paths in the file are relative to the
+ * working directory. Unknown keys warn in the log with their path. NULL with a message in the
+ * arena. Called once at start, before threads (it reads the environment). */
+struct settings *settings_load(struct str path, struct arena *a, struct str *err);
+/* The same from a text. */
+struct settings *settings_parse(struct str yaml, struct arena *a, struct str *err);
+/* Frees the document; the rest goes with the arena. */
+void settings_free(struct settings *s);
+
+/* When no admin key is configured, makes one: 32 random hex digits, kept in data_dir/admin.key
+ * (mode 0600; the folder is made when missing) and read from there at the next start. Says in the
+ * log where it is, never what it is. Does nothing when keys are configured. False with a message in
+ * the arena. May wait for the disk. */
+bool settings_admin_key(struct settings *s, struct arena *a, struct str *err);
+
+/* The plugin is enabled by `plugins`. */
+bool settings_has_plugin(const struct settings *s, struct str name);
+
+#endif

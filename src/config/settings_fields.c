@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The field tables of config.yaml. Defaults are APISIX's (cli/config.lua) but for those that its
+ * users would not want from one small daemon; those say so in their text. */
+#include "config/settings_int.h"
+
+/* ---- Shared rows ------------------------------------------------------------------------------
+ */
+
+/* "60s", 60, "16k": nginx takes a number or a text; settings.c reads the unit. */
+static const struct field measure_rows[] = {
+    {"text", FIELD_STR, .min = 1, .max = 64},
+    {"number", FIELD_NUM, .flags = FIELD_HAS_MIN},
+    {0},
+};
+#define MEASURE FIELD_ANY_OF, .flags = FIELD_AS_TEXT, .of = measure_rows
+
+/* A variable in braces may have become a number. */
+static const struct field text_rows[] = {
+    {"text", .type = FIELD_STR},
+    {"number", .type = FIELD_NUM},
+    {0},
+};
+#define TEXT FIELD_ANY_OF, .flags = FIELD_AS_TEXT, .of = text_rows
+
+/* nginx's switches are texts, but an unquoted `on` is a boolean in YAML. */
+static const char *const switch_names[] = {"on", "off", NULL};
+static const struct field switch_rows[] = {
+    {"boolean", .type = FIELD_BOOL},
+    {"text", FIELD_ENUM, .names = switch_names},
+    {0},
+};
+
+static const struct field string_row = {.type = FIELD_STR, .min = 1};
+
+/* ---- apisix -----------------------------------------------------------------------------------
+ */
+
+#define AT(member) .at = offsetof(struct raw_listen, member)
+static const struct field listen_rows[] = {
+    {"ip", FIELD_STR, AT(ip), .min = 1, .doc = "Address to listen on."},
+    {"port", FIELD_INT, AT(port), .min = 1, .max = 65535, .def = "9080", .doc = "Port."},
+    {0},
+};
+const struct fields settings_listen_fields = {listen_rows, .size = sizeof(struct raw_listen),
+                                              .open = true};
+#undef AT
+
+static const struct field listen_item_rows[] = {
+    {"port", FIELD_INT, .min = 1, .max = 65535},
+    {"address", FIELD_OBJECT, .fields = &settings_listen_fields},
+    {0},
+};
+static const struct field listen_item_row = {.type = FIELD_ANY_OF, .of = listen_item_rows};
+static const struct field node_listen_rows[] = {
+    {"port", FIELD_INT, .min = 1, .max = 65535},
+    {"list", FIELD_LIST, .of = &listen_item_row, .min = 1, .max = 256},
+    {0},
+};
+
+static const char *const routers[] = {"radixtree_host_uri", "radixtree_uri",
+                                      "radixtree_uri_with_parameter", NULL};
+static const struct field router_rows[] = {
+    {"http", FIELD_ENUM, .at = offsetof(struct raw_router, http), .names = routers,
+     .def = "\"radixtree_host_uri\"",
+     .doc = "How routes are matched: by host and path, or by path first. "
+            "`radixtree_uri_with_parameter` is not there yet."},
+    {0},
+};
+static const struct fields router_fields = {router_rows, .size = sizeof(struct raw_router),
+                                            .open = true};
+
+static const struct field ssl_rows[] = {
+    {"ssl_trusted_certificate", FIELD_STR, .at = offsetof(struct raw_ssl, trusted_certificate),
+     .def = "\"system\"", .min = 1,
+     .doc =
+         "PEM file with authorities that are trusted besides the system's, for TLS to upstreams."},
+    {0},
+};
+static const struct fields ssl_fields = {ssl_rows, .size = sizeof(struct raw_ssl), .open = true};
+
+static const struct field proxy_cache_row = {.type = FIELD_MAP};
+static const char *const proxy_modes[] = {"http", "stream", "http&stream", NULL};
+
+#define AT(member) .at = offsetof(struct raw_apisix, member)
+static const struct field apisix_rows[] = {
+    {"node_listen", FIELD_ANY_OF, AT(node_listen), .of = node_listen_rows, .def = "9080",
+     .doc = "Where clients are served: a port, or a list of ports and of `{ip, port}`. Without an "
+            "ip: 0.0.0.0, and [::] with enable_ipv6."},
+    {"enable_ipv6", FIELD_BOOL, AT(enable_ipv6), .def = "true",
+     .doc = "Listen on [::] too, and use IPv6 addresses of upstreams."},
+    {"enable_server_tokens", FIELD_BOOL, AT(enable_server_tokens), .def = "true",
+     .doc = "Show the version in the Server header."},
+    {"enable_admin", FIELD_BOOL, AT(enable_admin), .def = "true", .doc = "Serve the Admin API."},
+    {"enable_dev_mode", FIELD_BOOL, AT(enable_dev_mode), .def = "false", .doc = "One worker."},
+    {"show_upstream_status_in_response_header", FIELD_BOOL, AT(show_upstream_status),
+     .def = "false",
+     .doc = "Send X-APISIX-Upstream-Status with each response, not only when the upstream answers "
+            "with 5xx."},
+    {"delete_uri_tail_slash", FIELD_BOOL, AT(delete_uri_tail_slash), .def = "false",
+     .doc = "Match `/path/` as `/path`."},
+    {"router", FIELD_OBJECT, AT(router), .fields = &router_fields, .def = "{}"},
+    {"proxy_mode", FIELD_ENUM, AT(proxy_mode), .names = proxy_modes, .def = "\"http\"",
+     .doc = "Only `http` is there yet."},
+    {"proxy_cache", FIELD_JSON, AT(proxy_cache), .of = &proxy_cache_row,
+     .doc = "Zones of the proxy-cache plugin. The default zones are those of APISIX, but that the "
+            "disk zone's folder is `disk_cache_one` in eclusa.data_dir."},
+    {"dns_resolver", FIELD_LIST, AT(dns_resolver), .of = &string_row, .min = 1, .max = 32,
+     .doc = "DNS servers, with or without a port; absent: /etc/resolv.conf."},
+    {"dns_resolver_valid", FIELD_INT, AT(dns_resolver_valid), .flags = FIELD_HAS_MIN, .max = 86400,
+     .doc = "Seconds that an answer is used for, instead of its TTL."},
+    {"resolver_timeout", MEASURE, AT(resolver_timeout), .def = "5",
+     .doc = "How long a DNS server may take."},
+    {"ssl", FIELD_OBJECT, AT(ssl), .fields = &ssl_fields, .def = "{}"},
+    {"trusted_addresses", FIELD_LIST, AT(trusted_addresses), .flags = FIELD_UNIQUE,
+     .of = &string_row, .min = 1,
+     .doc = "Addresses and networks whose X-Forwarded-* headers are believed."},
+    {0},
+};
+#undef AT
+static const struct fields apisix_fields = {apisix_rows, .size = sizeof(struct raw_apisix),
+                                            .open = true};
+
+/* ---- nginx_config -----------------------------------------------------------------------------
+ */
+
+#define AT(member) .at = offsetof(struct raw_pool, member)
+static const struct field pool_rows[] = {
+    {"keepalive", FIELD_INT, AT(size), .flags = FIELD_HAS_MIN, .max = 1000000, .def = "320",
+     .doc = "Idle connections kept to an upstream, per worker, where it has no keepalive_pool."},
+    {"keepalive_requests", FIELD_INT, AT(requests), .min = 1, .max = 1000000000, .def = "1000",
+     .doc = "Requests that one connection may serve."},
+    {"keepalive_timeout", MEASURE, AT(timeout), .def = "\"60s\"",
+     .doc = "How long an idle connection is kept."},
+    {0},
+};
+#undef AT
+static const struct fields pool_fields = {pool_rows, .size = sizeof(struct raw_pool), .open = true};
+
+static const char *const escapes[] = {"default", "json", "none", NULL};
+
+#define ACCESS_FORMAT                                                                  \
+    "\"$remote_addr - $remote_user [$time_local] $http_host \\\"$request\\\" $status " \
+    "$body_bytes_sent $request_time \\\"$http_referer\\\" \\\"$http_user_agent\\\" "   \
+    "$upstream_addr $upstream_status $upstream_response_time "                         \
+    "\\\"$upstream_scheme://$upstream_host$upstream_uri\\\" \\\"$apisix_request_id\\\"\""
+
+#define AT(member) .at = offsetof(struct raw_http, member)
+static const struct field http_rows[] = {
+    {"enable_access_log", FIELD_BOOL, AT(enable_access_log), .def = "true",
+     .doc = "Write an access log."},
+    {"access_log", FIELD_STR, AT(access_log), .min = 1,
+     .doc = "Its file, or `off`; absent: `logs/access.log` in eclusa.data_dir."},
+    {"access_log_buffer", MEASURE, AT(access_log_buffer), .def = "16384",
+     .doc = "Bytes of lines that are written at once; 0: each line by itself."},
+    {"access_log_format", FIELD_STR, AT(access_log_format), .def = ACCESS_FORMAT,
+     .doc = "A line, with variables."},
+    {"access_log_format_escape", FIELD_ENUM, AT(escape), .names = escapes, .def = "\"default\"",
+     .doc = "How variables are escaped in it."},
+    {"keepalive_timeout", MEASURE, AT(keepalive_timeout), .def = "\"60s\"",
+     .doc = "How long an idle client connection is kept; 0: not at all."},
+    {"client_header_timeout", MEASURE, AT(client_header_timeout), .def = "\"60s\"",
+     .doc = "Time for a request's head."},
+    {"client_body_timeout", MEASURE, AT(client_body_timeout), .def = "\"60s\"",
+     .doc = "Time between two pieces of a request's body."},
+    {"client_max_body_size", MEASURE, AT(client_max_body_size), .def = "0",
+     .doc = "Largest request body; 0: any."},
+    {"send_timeout", MEASURE, AT(send_timeout), .def = "\"10s\"",
+     .doc = "Time between two pieces of a response that the client takes."},
+    {"underscores_in_headers", FIELD_ANY_OF, AT(underscores), .of = switch_rows, .def = "\"on\"",
+     .doc = "Off: headers with underscores in their names are dropped."},
+    {"real_ip_header", FIELD_STR, AT(real_ip_header), .def = "\"X-Real-IP\"", .min = 1, .max = 256,
+     .doc = "Header that has the client's address, when the peer is in real_ip_from."},
+    {"real_ip_recursive", FIELD_ANY_OF, AT(real_ip_recursive), .of = switch_rows, .def = "\"off\"",
+     .doc = "On: the last address in that header which is not in real_ip_from; off: the last one."},
+    {"real_ip_from", FIELD_LIST, AT(real_ip_from), .of = &string_row,
+     .def = "[\"127.0.0.1\",\"unix:\"]", .doc = "Addresses and networks of trusted proxies."},
+    {"upstream", FIELD_OBJECT, AT(upstream), .fields = &pool_fields, .def = "{}"},
+    {0},
+};
+#undef AT
+static const struct fields http_fields = {http_rows, .size = sizeof(struct raw_http), .open = true};
+
+/* In the order of enum log_level. */
+static const char *const levels[] = {"emerg",  "alert", "crit",  "error", "warn",
+                                     "notice", "info",  "debug", NULL};
+
+#define AT(member) .at = offsetof(struct raw_nginx, member)
+static const struct field nginx_rows[] = {
+    {"worker_processes", TEXT, AT(worker_processes), .def = "\"auto\"",
+     .doc = "Number of worker threads; `auto`: one for each CPU. The environment variable "
+            "APISIX_WORKER_PROCESSES goes before it."},
+    {"error_log", FIELD_STR, AT(error_log), .def = "\"stderr\"", .min = 1,
+     .doc = "File of the error log, or `stderr`."},
+    {"error_log_level", FIELD_ENUM, AT(error_log_level), .names = levels, .def = "\"warn\"",
+     .doc = "The least severe level that is written."},
+    {"worker_shutdown_timeout", MEASURE, AT(shutdown_timeout), .def = "\"240s\"",
+     .doc = "How long requests under way may take after SIGTERM."},
+    {"worker_rlimit_nofile", FIELD_INT, AT(rlimit_nofile), .min = 64, .max = 100000000,
+     .def = "20480", .doc = "Files and sockets that may be open."},
+    {"http", FIELD_OBJECT, AT(http), .fields = &http_fields, .def = "{}"},
+    {0},
+};
+#undef AT
+static const struct fields nginx_fields = {nginx_rows, .size = sizeof(struct raw_nginx),
+                                           .open = true};
+
+/* ---- deployment -------------------------------------------------------------------------------
+ */
+
+static const char *const key_roles[] = {"admin", "viewer", NULL};
+
+#define AT(member) .at = offsetof(struct raw_admin_key, member)
+static const struct field admin_key_rows[] = {
+    {"name", TEXT, AT(name), .doc = "Whose key it is."},
+    {"key", FIELD_ANY_OF, AT(key), .flags = FIELD_AS_TEXT | FIELD_SECRET, .of = text_rows,
+     .doc = "The key; empty: one is made, see eclusa.data_dir."},
+    {"role", FIELD_ENUM, AT(role), .names = key_roles, .def = "\"admin\"",
+     .doc = "`viewer` may only read."},
+    {0},
+};
+#undef AT
+static const struct fields admin_key_fields = {admin_key_rows, .size = sizeof(struct raw_admin_key),
+                                               .open = true};
+static const struct field admin_key_row = {.type = FIELD_OBJECT, .fields = &admin_key_fields};
+
+#define AT(member) .at = offsetof(struct raw_listen, member)
+static const struct field admin_listen_rows[] = {
+    {"ip", FIELD_STR, AT(ip), .def = "\"127.0.0.1\"", .min = 1,
+     .doc = "Address to listen on (APISIX: 0.0.0.0)."},
+    {"port", FIELD_INT, AT(port), .min = 1, .max = 65535, .def = "9180", .doc = "Port."},
+    {0},
+};
+#undef AT
+static const struct fields admin_listen_fields = {admin_listen_rows,
+                                                  .size = sizeof(struct raw_listen), .open = true};
+
+#define AT(member) .at = offsetof(struct raw_admin, member)
+static const struct field admin_rows[] = {
+    {"admin_key_required", FIELD_BOOL, AT(key_required), .def = "true",
+     .doc = "False: whoever reaches the Admin API may use it."},
+    {"admin_key", FIELD_LIST, AT(keys), .of = &admin_key_row, .max = 1000,
+     .doc = "Keys of the Admin API. Absent: one is made at the first start and kept in "
+            "`admin.key` in eclusa.data_dir."},
+    {"enable_admin_cors", FIELD_BOOL, AT(cors), .def = "true",
+     .doc = "Send CORS headers with the Admin API's responses."},
+    {"allow_admin", FIELD_LIST, AT(allow), .of = &string_row, .def = "[\"127.0.0.0/24\",\"::1\"]",
+     .doc = "Addresses and networks that may use the Admin API."},
+    {"admin_listen", FIELD_OBJECT, AT(listen), .fields = &admin_listen_fields, .def = "{}"},
+    {"https_admin", FIELD_BOOL, AT(https), .def = "false", .doc = "True is not there yet."},
+    {"admin_api_version", TEXT, AT(api_version), .def = "\"v3\"", .doc = "Only `v3` is there yet."},
+    {0},
+};
+#undef AT
+static const struct fields admin_fields = {admin_rows, .size = sizeof(struct raw_admin),
+                                           .open = true};
+
+static const struct field role_rows[] = {
+    {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .def = "\"sqlite\"",
+     .doc = "Where configuration is kept: `sqlite`, a file in eclusa.data_dir (APISIX: etcd). "
+            "`etcd` and `yaml` are not there yet."},
+    {0},
+};
+static const struct fields role_fields = {role_rows, .size = sizeof(struct raw_role), .open = true};
+
+#define AT(member) .at = offsetof(struct raw_deployment, member)
+static const struct field deployment_rows[] = {
+    {"role", FIELD_STR, AT(role), .def = "\"traditional\"",
+     .doc = "Only `traditional` is there yet."},
+    {"role_traditional", FIELD_OBJECT, AT(traditional), .fields = &role_fields, .def = "{}"},
+    {"admin", FIELD_OBJECT, AT(admin), .fields = &admin_fields, .def = "{}"},
+    {0},
+};
+#undef AT
+static const struct fields deployment_fields = {
+    deployment_rows, .size = sizeof(struct raw_deployment), .open = true};
+
+/* ---- eclusa -----------------------------------------------------------------------------------
+ */
+
+#define AT(member) .at = offsetof(struct raw_eclusa, member)
+static const struct field eclusa_rows[] = {
+    {"data_dir", FIELD_STR, AT(data_dir), .def = "\"data\"", .min = 1, .max = 3000,
+     .doc = "Folder of all that survives a restart; made when missing."},
+    {"upstream_tls_verify", FIELD_BOOL, AT(upstream_tls_verify), .def = "true",
+     .doc = "Verify the certificates of upstreams (APISIX does not)."},
+    {"server_header", FIELD_STR, AT(server_header), .max = 256, .pattern = "^[ -~]*\\z",
+     .doc = "Value of the Server header; empty: none is sent; absent: the program's name, with "
+            "its version when apisix.enable_server_tokens is true."},
+    {"max_header_bytes", MEASURE, AT(max_header_bytes), .def = "32768",
+     .doc = "Largest head of a request, request line included (1k to 1m)."},
+    {"max_headers", FIELD_INT, AT(max_headers), .min = 8, .max = 10000, .def = "100",
+     .doc = "Headers in a request or response."},
+    {"max_uri_bytes", MEASURE, AT(max_uri_bytes), .def = "16384",
+     .doc = "Longest path with query, not above max_header_bytes."},
+    {"request_buffer_bytes", MEASURE, AT(request_buffer_bytes), .def = "65536",
+     .doc = "Bytes of a request's body that are kept for a retry on another node; a longer body "
+            "is not retried once more of it has been sent (up to 64m)."},
+    {"access_log_flush", MEASURE, AT(access_log_flush), .def = "\"3s\"",
+     .doc = "No line waits longer in the access log's buffer."},
+    {0},
+};
+#undef AT
+static const struct fields eclusa_fields = {eclusa_rows, .size = sizeof(struct raw_eclusa),
+                                            .open = true};
+
+/* ---- The file ---------------------------------------------------------------------------------
+ */
+
+static const struct field any_map_row = {.type = FIELD_MAP};
+
+#define AT(member) .at = offsetof(struct raw_settings, member)
+static const struct field settings_rows[] = {
+    {"apisix", FIELD_OBJECT, AT(apisix), .fields = &apisix_fields, .def = "{}"},
+    {"nginx_config", FIELD_OBJECT, AT(nginx), .fields = &nginx_fields, .def = "{}"},
+    {"deployment", FIELD_OBJECT, AT(deployment), .fields = &deployment_fields, .def = "{}"},
+    {"eclusa", FIELD_OBJECT, AT(eclusa), .fields = &eclusa_fields, .def = "{}"},
+    {"plugins", FIELD_LIST, AT(plugins), .of = &string_row,
+     .doc = "Names of the plugins that may be used; absent: all."},
+    {"plugin_attr", FIELD_JSON, AT(plugin_attr), .of = &any_map_row,
+     .doc = "Settings of plugins that count for the whole process, by name."},
+    {0},
+};
+#undef AT
+const struct fields settings_fields = {settings_rows, .size = sizeof(struct raw_settings),
+                                       .open = true};
+
+const char *const settings_idle_keys[] = {
+    "apisix.data_encryption",
+    "apisix.disable_sync_configuration_during_start",
+    "apisix.disable_upstream_healthcheck",
+    "apisix.control",
+    "apisix.enable_control",
+    "apisix.enable_http2",
+    "apisix.enable_resolv_search_opt",
+    "apisix.enable_reuseport",
+    "apisix.extra_lua_cpath",
+    "apisix.extra_lua_path",
+    "apisix.id",
+    "apisix.lru",
+    "apisix.lua_module_hook",
+    "apisix.match_uri_encoded_slash",
+    "apisix.max_post_args_readable_size",
+    "apisix.normalize_uri_like_servlet",
+    "apisix.proxy_protocol",
+    "apisix.router.ssl",
+    "apisix.ssl.enable",
+    "apisix.ssl.fallback_sni",
+    "apisix.ssl.listen",
+    "apisix.ssl.ssl_cert",
+    "apisix.ssl.ssl_cert_key",
+    "apisix.ssl.ssl_ciphers",
+    "apisix.ssl.ssl_protocols",
+    "apisix.ssl.ssl_session_tickets",
+    "apisix.status",
+    "apisix.stream_proxy",
+    "apisix.tracing",
+    "apisix.worker_startup_time_threshold",
+    "deployment.admin.admin_api_mtls",
+    "deployment.admin.enable_admin_ui",
+    "deployment.certs",
+    "deployment.etcd",
+    "deployment.role_control_plane",
+    "deployment.role_data_plane",
+    "discovery",
+    "ext-plugin",
+    "graphql",
+    "nginx_config.enable_cpu_affinity",
+    "nginx_config.envs",
+    "nginx_config.event",
+    "nginx_config.http.charset",
+    "nginx_config.http.custom_lua_shared_dict",
+    "nginx_config.http.lua_shared_dict",
+    "nginx_config.http.proxy_ssl_server_name",
+    "nginx_config.http.variables_hash_max_size",
+    "nginx_config.http_admin_configuration_snippet",
+    "nginx_config.http_configuration_snippet",
+    "nginx_config.http_end_configuration_snippet",
+    "nginx_config.http_server_configuration_snippet",
+    "nginx_config.http_server_location_configuration_snippet",
+    "nginx_config.main_configuration_snippet",
+    "nginx_config.max_pending_timers",
+    "nginx_config.max_running_timers",
+    "nginx_config.meta",
+    "nginx_config.stream",
+    "nginx_config.stream_configuration_snippet",
+    "nginx_config.user",
+    "stream_plugins",
+    "wasm",
+    "xrpc",
+    NULL,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.yaml as its field tables parse it, before it is turned into struct settings. */
+#ifndef CONFIG_SETTINGS_INT_H
+#define CONFIG_SETTINGS_INT_H
+
+#include "config/settings.h"
+
+struct raw_router {
+    int http;
+};
+
+struct raw_ssl {
+    struct str trusted_certificate;
+};
+
+struct raw_apisix {
+    json_t *node_listen, *proxy_cache;
+    bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
+        delete_uri_tail_slash;
+    int proxy_mode;
+    struct raw_router *router;
+    struct raw_ssl *ssl;
+    struct field_list dns_resolver, trusted_addresses; /* struct str */
+    int64_t dns_resolver_valid;
+    struct str resolver_timeout;
+};
+
+struct raw_listen {
+    struct str ip;
+    int64_t port;
+};
+
+struct raw_admin_key {
+    struct str name, key;
+    int role;
+};
+
+struct raw_admin {
+    bool key_required, cors, https;
+    struct field_list keys;  /* struct raw_admin_key */
+    struct field_list allow; /* struct str */
+    struct raw_listen *listen;
+    struct str api_version;
+};
+
+struct raw_role {
+    struct str provider;
+};
+
+struct raw_deployment {
+    struct str role;
+    struct raw_role *traditional;
+    struct raw_admin *admin;
+};
+
+struct raw_pool {
+    int64_t size, requests;
+    struct str timeout;
+};
+
+struct raw_http {
+    bool enable_access_log;
+    struct str access_log, access_log_buffer, access_log_format;
+    int escape;
+    struct str keepalive_timeout, client_header_timeout, client_body_timeout, send_timeout,
+        client_max_body_size;
+    json_t *underscores, *real_ip_recursive;
+    struct str real_ip_header;
+    struct field_list real_ip_from; /* struct str */
+    struct raw_pool *upstream;
+};
+
+struct raw_nginx {
+    struct str worker_processes, error_log, shutdown_timeout;
+    int error_log_level;
+    int64_t rlimit_nofile;
+    struct raw_http *http;
+};
+
+struct raw_eclusa {
+    struct str data_dir, server_header, max_header_bytes, max_uri_bytes, request_buffer_bytes,
+        access_log_flush;
+    bool upstream_tls_verify;
+    int64_t max_headers;
+};
+
+struct raw_settings {
+    struct raw_apisix *apisix;
+    struct raw_nginx *nginx;
+    struct raw_deployment *deployment;
+    struct raw_eclusa *eclusa;
+    struct field_list plugins; /* struct str */
+    json_t *plugin_attr;
+};
+
+/* An entry of node_listen that is an object. */
+extern const struct fields settings_listen_fields;
+/* APISIX's keys that this program does not use, and whatever is below them. */
+extern const char *const settings_idle_keys[];
+
+/* Replaces ${{VAR}} and ${{VAR:=default}} in keys and strings, at any depth. Returns v, or what has
+ * come in its place (v is given up), or NULL with a message. */
+json_t *settings_substitute(json_t *v, struct arena *a, struct str *err);
+
+#endif

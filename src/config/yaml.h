@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* YAML texts (configuration files) as JSON values. */
+#ifndef CONFIG_YAML_H
+#define CONFIG_YAML_H
+
+#include <jansson.h>
+
+#include "base/arena.h"
+
+/* The text's one document as a new reference; an empty text gives JSON null. Plain scalars mean
+ * what they mean to APISIX's parser (lyaml, YAML 1.1): null, yes/no/on/off/true/false, decimal, 0x…
+ * and 0… octal integers, floats; anything else, and whatever is quoted, is a string. Tags are
+ * ignored. NULL for broken YAML, several documents, nesting deeper than 64 or more than 100,000
+ * values (aliases count each time they are used), with a message in the arena that has the line. A
+ * key that occurs twice warns in the log; the last one counts. */
+json_t *yaml_parse(struct str text, struct arena *a, struct str *err);
+
+#endif
