@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversations with the Admin API over a store in memory. Requests are split by a line "%%"; each
+ * is a line "METHOD PATH?QUERY" and a body. Never a crash; what is refused changes nothing; what is
+ * accepted is there, well-formed, and loads again. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/admin.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/panic.h"
+#include "store/document.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { REQUESTS_MAX = 24 };
+
+/* ---- A store in memory -------------------------------------------------------------------------
+ */
+
+struct entry {
+    char *key, *value;
+    int64_t created, modified;
+};
+
+struct memory {
+    struct store store;
+    struct entry entries[REQUESTS_MAX];
+    size_t n;
+    int64_t revision;
+};
+
+static struct memory *memory_of(struct store *s)
+{
+    return (struct memory *)(void *)s;
+}
+
+static struct entry *memory_find(struct memory *m, struct str key)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        if (str_eq(str_of(m->entries[i].key), key))
+            return &m->entries[i];
+    }
+    return NULL;
+}
+
+static struct store_item item_of(const struct entry *e)
+{
+    return (struct store_item){str_of(e->key), str_of(e->value), e->created, e->modified};
+}
+
+static void memory_close(struct store *s)
+{
+    struct memory *m = memory_of(s);
+
+    for (size_t i = 0; i < m->n; i++) {
+        free(m->entries[i].key);
+        free(m->entries[i].value);
+    }
+    free(m);
+}
+
+static enum store_status memory_get(struct store *s, struct str key, struct arena *a,
+                                    struct store_item *out, struct str *err)
+{
+    const struct entry *e = memory_find(memory_of(s), key);
+
+    (void)err;
+    if (!e)
+        return STORE_NOT_FOUND;
+    *out = item_of(e);
+    out->key = arena_str(a, out->key);
+    out->value = arena_str(a, out->value);
+    return STORE_OK;
+}
+
+static enum store_status memory_list(struct store *s, struct str prefix,
+                                     bool (*each)(void *arg, const struct store_item *item),
+                                     void *arg, struct str *err)
+{
+    struct memory *m = memory_of(s);
+
+    (void)err;
+    for (size_t i = 0; i < m->n; i++) {
+        struct store_item item = item_of(&m->entries[i]);
+        if (str_starts(item.key, prefix) && !each(arg, &item))
+            break;
+    }
+    return STORE_OK;
+}
+
+static enum store_status memory_put(struct store *s, struct str key, struct str value,
+                                    int64_t expect, struct store_item *out, struct str *err)
+{
+    struct memory *m = memory_of(s);
+    struct entry *e = memory_find(m, key);
+
+    (void)err;
+    if (expect >= 0 && expect != (e ? e->modified : 0))
+        return STORE_CONFLICT;
+    if (!e) {
+        ASSERT(m->n < REQUESTS_MAX);
+        e = &m->entries[m->n++];
+        *e = (struct entry){.key = str_dup(key), .created = m->revision + 1};
+    }
+    free(e->value);
+    e->value = str_dup(value);
+    e->modified = ++m->revision;
+    *out = (struct store_item){key, value, e->created, e->modified};
+    return STORE_OK;
+}
+
+static enum store_status memory_del(struct store *s, struct str key, int64_t *revision,
+                                    struct str *err)
+{
+    struct memory *m = memory_of(s);
+    struct entry *e = memory_find(m, key);
+
+    (void)err;
+    if (!e)
+        return STORE_NOT_FOUND;
+    free(e->key);
+    free(e->value);
+    size_t at = (size_t)(e - m->entries);
+    memmove(e, e + 1, (m->n - at - 1) * sizeof(*e));
+    m->n--;
+    *revision = ++m->revision;
+    return STORE_OK;
+}
+
+static enum store_status memory_next(struct store *s, int64_t *revision, struct str *err)
+{
+    (void)err;
+    *revision = ++memory_of(s)->revision;
+    return STORE_OK;
+}
+
+static int64_t memory_revision(struct store *s)
+{
+    return memory_of(s)->revision;
+}
+
+static const struct store_ops memory_ops = {
+    .name = "memory",
+    .close = memory_close,
+    .get = memory_get,
+    .list = memory_list,
+    .put = memory_put,
+    .del = memory_del,
+    .next_revision = memory_next,
+    .revision = memory_revision,
+};
+
+/* ---- The gateway's control side ----------------------------------------------------------------
+ */
+
+struct key_conf {
+    struct str key;
+};
+
+static const struct field empty_rows[] = {{.name = NULL}};
+static const struct fields empty_fields = {.rows = empty_rows, .size = 1};
+static const struct field key_rows[] = {
+    {"key", FIELD_STR, .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .at = offsetof(struct key_conf, key)},
+    {.name = NULL},
+};
+static const struct fields key_fields = {.rows = key_rows, .size = sizeof(struct key_conf)};
+static const struct plugin key_auth = {
+    .abi = PLUGIN_ABI,
+    .name = "key-auth",
+    .version = 0.1,
+    .priority = 2500,
+    .auth = true,
+    .conf = &empty_fields,
+    .consumer = &key_fields,
+    .consumer_key = "key",
+};
+static const struct plugin *const plugins[] = {&key_auth, NULL};
+
+static const struct builder_env env = {.plugins = plugins, .router_host_first = true};
+static const struct admin_config config = {
+    .key_required = false, .cors = true, .v3 = true, .prefix = {"/apisix", 7}, .plugins = plugins};
+
+static void quiet(enum log_level level, struct str line)
+{
+    (void)level;
+    (void)line;
+}
+
+static void on_publish(void *arg, const struct snapshot *s)
+{
+    (void)arg;
+    snapshot_put(s);
+}
+
+struct answer {
+    pthread_mutex_t mutex;
+    pthread_cond_t there;
+    struct admin_reply *reply;
+};
+
+static void on_done(void *arg, struct admin_reply *reply)
+{
+    struct answer *answer = arg;
+
+    pthread_mutex_lock(&answer->mutex);
+    answer->reply = reply;
+    pthread_cond_signal(&answer->there);
+    pthread_mutex_unlock(&answer->mutex);
+}
+
+static struct admin_reply *ask(struct admin *admin, struct str text)
+{
+    struct answer answer = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL};
+    struct admin_request r = {0};
+    struct str line, target;
+
+    str_cut(text, '\n', &line, &r.body);
+    str_cut(line, ' ', &r.method, &target);
+    str_cut(target, '?', &r.path, &r.query);
+    admin_handle(admin, &r, on_done, &answer);
+    pthread_mutex_lock(&answer.mutex);
+    while (!answer.reply)
+        pthread_cond_wait(&answer.there, &answer.mutex);
+    pthread_mutex_unlock(&answer.mutex);
+    return answer.reply;
+}
+
+static bool dump_item(void *arg, const struct store_item *item)
+{
+    return buf_add(arg, item->key) && buf_add(arg, STR("=")) && buf_add(arg, item->value) &&
+           buf_printf(arg, "@%" PRId64 "\n", item->modified);
+}
+
+static struct buf dump(struct memory *m)
+{
+    struct buf b;
+    struct str err;
+
+    buf_init(&b, 1 << 28);
+    memory_list(&m->store, STR(""), dump_item, &b, &err);
+    return b;
+}
+
+static bool item_is_sound(void *arg, const struct store_item *item)
+{
+    bool known = false;
+
+    (void)arg;
+    for (int kind = 0; kind < KIND_COUNT; kind++) {
+        struct str id = document_id((enum kind)kind, item->key);
+        if (!id.p)
+            continue;
+        json_t *value = document_decode((enum kind)kind, item->value);
+        ASSERT(value && json_is_number(json_object_get(value, "create_time")));
+        json_decref(value);
+        known = true;
+        for (size_t i = 0; i < id.n; i++)
+            ASSERT(strchr("-_.", id.p[i]) || ascii_digit(id.p[i]) ||
+                   (ascii_lower(id.p[i]) >= 'a' && ascii_lower(id.p[i]) <= 'z'));
+    }
+    ASSERT(known);
+    return true;
+}
+
+static void reply_check(struct memory *m, struct str before, const struct admin_reply *reply)
+{
+    struct buf after = dump(m);
+    struct str err;
+
+    ASSERT(reply->status >= 200 && reply->status < 504 && reply->status != 503);
+    if (reply->status >= 400)
+        ASSERT(str_eq(before, buf_str(&after)));
+    if (reply->body.n > 0 && reply->body.p[0] == '{') {
+        json_t *json = json_loadb(reply->body.p, reply->body.n, JSON_ALLOW_NUL, NULL);
+        ASSERT(json && reply->body.p[reply->body.n - 1] == '\n');
+        json_decref(json);
+    }
+    if (reply->status == 201)
+        ASSERT(after.n > 0 && !str_eq(before, buf_str(&after)));
+    memory_list(&m->store, STR(""), item_is_sound, NULL, &err);
+    buf_fini(&after);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct str rest = str_make((const char *)data, size), err;
+    struct memory *m = mem_zero(sizeof(*m));
+    struct arena a;
+
+    log_setup(quiet, LOG_WARN);
+    arena_init(&a, NULL);
+    m->store.ops = &memory_ops;
+    struct keeper *keeper = keeper_start(&m->store, builder_new(&env), on_publish, NULL);
+    struct admin *admin = admin_new(&config, keeper, &a, &err);
+    ASSERT(admin);
+    for (int i = 0; i < REQUESTS_MAX && rest.n > 0; i++) {
+        ptrdiff_t end = str_search(rest, STR("\n%%\n"));
+        struct str text = end < 0 ? rest : str_head(rest, (size_t)end);
+        rest = end < 0 ? STR_NONE : str_from(rest, (size_t)end + 4);
+        struct buf before = dump(m);
+        struct admin_reply *reply = ask(admin, text);
+        reply_check(m, buf_str(&before), reply);
+        admin_reply_free(reply);
+        buf_fini(&before);
+    }
+    admin_free(admin);
+    keeper_stop(keeper);
+    arena_fini(&a);
+    return 0;
+}
