@@ -81,7 +81,8 @@ struct conn {
 static struct {
     bool events, tls;
     struct sockaddr_in peer;
-    const char *host, *method, *list;
+    char *host;
+    const char *method, *list;
     const char *header[HEADERS_MAX];
     int nheader, nconn;
     size_t body;
