@@ -42,6 +42,7 @@ enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
 
 enum sql {
     SQL_BEGIN,
+    SQL_READ,
     SQL_COMMIT,
     SQL_ROLLBACK,
     SQL_GET,
@@ -58,6 +59,7 @@ enum sql {
 
 static const char *const sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_READ] = "BEGIN DEFERRED",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_GET] = "SELECT key, value, created, modified FROM document WHERE key = ?1",
@@ -82,7 +84,7 @@ struct sqlite {
     int64_t revision;                       /* last one given out */
     int64_t history_changes, history_bytes; /* in table change */
     int lock;                               /* data_dir/lock, held by flock */
-    bool listing;
+    bool listing;                           /* inside sqlite_list: no other transaction can begin */
     char message[512];
 };
 
@@ -216,9 +218,10 @@ static enum store_status sqlite_list(struct store *store, struct str prefix,
     bool go = true;
     enum store_status status = STORE_OK;
 
+    /* One transaction over all rows: else SQLite locks and unlocks the file for each. */
     ASSERT(!s->listing);
     s->listing = true;
-    if (!rows_find(s, prefix, &rows))
+    if (!run(s, SQL_READ) || !rows_find(s, prefix, &rows))
         status = failed(s, "read", err);
     for (size_t i = 0; i < rows.n && go && status == STORE_OK; i++) {
         sqlite3_bind_int64(st, 1, rows.created[i]);
@@ -231,6 +234,8 @@ static enum store_status sqlite_list(struct store *store, struct str prefix,
         }
         sqlite3_reset(st);
     }
+    if (!sqlite3_get_autocommit(s->db))
+        run(s, SQL_COMMIT);
     s->listing = false;
     free(rows.created);
     return status;

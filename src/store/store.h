@@ -33,7 +33,8 @@ struct store_ops {
     enum store_status (*get)(struct store *s, struct str key, struct arena *a,
                              struct store_item *out, struct str *err);
     /* All items whose key starts with prefix, by created revision ascending; `each` returns false
-     * to stop, and must not list itself. The item's strings live during that one call. */
+     * to stop, and may read single items, but neither list nor write. The item's strings live
+     * during that one call. */
     enum store_status (*list)(struct store *s, struct str prefix,
                               bool (*each)(void *arg, const struct store_item *item), void *arg,
                               struct str *err);
