@@ -29,12 +29,20 @@ const struct plugin *builder_plugin(const struct builder *b, struct str name);
  * wording in *err (without the prefix "invalid configuration: "), allocated in `a`. */
 bool builder_check(struct builder *b, enum kind kind, struct str id, const json_t *value,
                    struct arena *a, struct str *err);
+/* Whether the last builder_check refused by a kind's field table; then APISIX puts "invalid
+ * configuration: " in front of the message, and nothing in front of the others. */
+bool builder_check_by_schema(const struct builder *b);
 
 /* Takes a change in; value NULL: deleted. A document that does not compile is kept out, logged, and
  * listed by builder_bad; the rest is not touched by it (design §2 #9). Returns whether it was good.
  */
 bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t revision,
                    const json_t *value);
+
+/* Calls `each` for every document that was refused, by key ("/routes/1"), until it is good or
+ * deleted. */
+typedef void builder_bad_fn(void *arg, struct str key, struct str why);
+void builder_bad(const struct builder *b, builder_bad_fn *each, void *arg);
 
 /* The snapshot of everything applied so far, with one reference for the caller. The same pointer as
  * before when nothing was applied. Also frees what no thread can reach any more. */

@@ -39,7 +39,9 @@ struct plugin_use {
     const struct plugin *plugin;
     void *conf;
     int priority;                   /* plugin->priority, or _meta.priority */
-    bool from_consumer;             /* laid over the route by a consumer or its group */
+    bool from_consumer;             /* laid over the route by a consumer or its group, which has
+                                       no such plugin itself: its rewrite has not run yet */
+    bool disabled;                  /* _meta.disable: in no phase, but it hides what it covers */
     const struct plugin_meta *meta; /* NULL: none */
 };
 
@@ -67,7 +69,8 @@ struct chain {
 /* Lays `over` (n uses) over the chain, in the arena: a plugin present in both gets the new
  * configuration, and its frame starts anew. Steps that stay keep their frame_at and index, so that
  * frames already in use stay valid; new ones come after chain->frame_size. base may be NULL.
- * APISIX: plugin.merge_consumer_route. */
+ * A step that was replaced stays in `steps`, but in no phase. APISIX: plugin.merge_consumer_route.
+ */
 const struct chain *chain_overlay(struct arena *a, const struct chain *base,
                                   const struct plugin_use *over, unsigned n);
 

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The builder: takes documents in, keeps their compiled objects, and publishes versions. */
+#include "config/build.h"
+
+#include <stdarg.h>
+
+#include "base/mem.h"
+#include "base/panic.h"
+#include "config/build_private.h"
+#include "config/fields.h"
+
+enum { OBJECT_CHUNK = 256, SCRATCH_CHUNK = 4096 };
+
+const struct trie_edit builder_own = {1, NULL};
+
+/* ---- Errors ---- */
+
+bool compile_fail(struct compile *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    c->err = arena_vprintf(&c->scratch, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool compile_fail_schema(struct compile *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    c->err = arena_vprintf(&c->scratch, fmt, ap);
+    va_end(ap);
+    c->by_schema = true;
+    return false;
+}
+
+void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
+{
+    char line[512];
+    va_list ap;
+
+    if (b->warned & w)
+        return;
+    b->warned |= w;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    log_warn("%s (there may be others)", line);
+}
+
+/* ---- Items and objects ---- */
+
+struct item *item_get(struct builder *b, enum kind kind, struct str id)
+{
+    struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+
+    if (item)
+        return item;
+    item = mem_alloc(sizeof(*item) + id.n);
+    char *text = (char *)(item + 1);
+    memcpy(text, id.p, id.n);
+    *item = (struct item){.kind = kind, .slot = UPSTREAM_NONE, .id = str_make(text, id.n)};
+    list_init(&item->dependants);
+    list_init(&item->dirty);
+    trie_set(&b->items[kind], &builder_own, id, TRIE_EXACT, item);
+    return item;
+}
+
+void item_release(struct builder *b, struct item *item)
+{
+    if (item->object || item->link || !list_empty(&item->dependants) || !list_empty(&item->dirty))
+        return;
+    trie_set(&b->items[item->kind], &builder_own, item->id, TRIE_EXACT, NULL);
+    free(item);
+}
+
+void item_touch(struct builder *b, struct item *route)
+{
+    if (list_empty(&route->dirty))
+        list_append(&b->dirty, &route->dirty);
+}
+
+/* What hangs on this item is linked anew: routes, and the routes of services. */
+static void touch_dependants(struct builder *b, struct item *item)
+{
+    for (struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
+        struct item *from = CONTAINER(l, struct edge, link)->from;
+        if (from->kind == KIND_ROUTE)
+            item_touch(b, from);
+        else
+            for (struct list *k = from->dependants.next; k != &from->dependants; k = k->next)
+                item_touch(b, CONTAINER(k, struct edge, link)->from);
+    }
+}
+
+static void edges_join(struct object *o)
+{
+    struct edge *edges[] = {&o->service, &o->plugin_config, &o->upstream_ref};
+
+    for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+        if (edges[i]->to)
+            list_append(&edges[i]->to->dependants, &edges[i]->link);
+}
+
+static void edges_leave(struct builder *b, struct object *o)
+{
+    struct edge *edges[] = {&o->service, &o->plugin_config, &o->upstream_ref};
+
+    for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+        if (edges[i]->to) {
+            list_remove(&edges[i]->link);
+            item_release(b, edges[i]->to);
+        }
+}
+
+static struct object *object_new(struct builder *b, struct item *item)
+{
+    struct arena arena;
+
+    arena_init(&arena, &b->objects);
+    struct object *o = arena_zero(&arena, sizeof(*o));
+    o->arena = arena;
+    o->born = b->version;
+    o->item = item;
+    o->websocket = -1;
+    return o;
+}
+
+static void object_free(void *p)
+{
+    struct object *o = p;
+
+    for (unsigned i = 0; i < o->plugins.n; i++) {
+        const struct plugin_use *use = &o->plugins.items[i].use;
+        if (use->plugin && use->plugin->release && use->conf)
+            use->plugin->release(use->conf);
+    }
+    struct arena arena = o->arena;
+    arena_fini(&arena);
+}
+
+static void link_free(void *p)
+{
+    struct arena arena = ((struct link *)p)->arena;
+
+    arena_fini(&arena);
+}
+
+void object_drop(struct builder *b, struct object *o)
+{
+    if (o->born == b->version)
+        object_free(o);
+    else
+        garbage_add(&b->dead, o, object_free, o->born);
+}
+
+void link_drop(struct builder *b, struct link *l)
+{
+    if (l->born == b->version)
+        link_free(l);
+    else
+        garbage_add(&b->dead, l, link_free, l->born);
+}
+
+const struct chain *object_chain(struct object *o)
+{
+    if (!o->chained) {
+        struct plugin_use *uses = arena_alloc(&o->arena, o->plugins.n * sizeof(*uses));
+        unsigned n = 0;
+        for (unsigned i = 0; i < o->plugins.n; i++)
+            if (!o->plugins.items[i].closed)
+                uses[n++] = o->plugins.items[i].use;
+        o->chain = chain_new(&o->arena, uses, n);
+        o->chained = true;
+    }
+    return o->chain;
+}
+
+/* ---- Documents ---- */
+
+union any_doc {
+    struct doc_head head;
+    struct upstream_doc upstream;
+    struct route_doc route;
+    struct service_doc service;
+    struct consumer_doc consumer;
+    struct plugin_config_doc plugin_config;
+};
+
+static bool compile_doc(struct compile *c, const union any_doc *d)
+{
+    switch (c->kind) {
+    case KIND_UPSTREAM:
+        return compile_upstream(c, &d->upstream);
+    case KIND_SERVICE:
+        return compile_service(c, &d->service);
+    case KIND_PLUGIN_CONFIG:
+        return compile_plugins(c, d->plugin_config.plugins);
+    case KIND_CONSUMER:
+        return compile_consumer(c, &d->consumer);
+    case KIND_ROUTE:
+        return compile_route(c, &d->route);
+    case KIND_COUNT:
+        break;
+    }
+    PANIC("no such kind");
+}
+
+/* Said before the table gets to it, as APISIX does. */
+static bool check_pairs(struct compile *c, const json_t *value)
+{
+    if (json_object_get(value, "host") && json_object_get(value, "hosts"))
+        return compile_fail(c, "only one of host or hosts is allowed");
+    if (json_object_get(value, "remote_addr") && json_object_get(value, "remote_addrs"))
+        return compile_fail(c, "only one of remote_addr or remote_addrs is allowed");
+    return true;
+}
+
+/* A document as an object; NULL with a message in c->err. The caller ends c->scratch. */
+static struct object *compile(struct compile *c, struct item *item, struct str id,
+                              const json_t *value)
+{
+    struct builder *b = c->b;
+    union any_doc doc;
+    struct str err;
+
+    arena_init(&c->scratch, &b->scratch);
+    c->key = arena_printf(&c->scratch, "/%.*s/%.*s", STR_ARG(kinds[c->kind].collection),
+                          STR_ARG(id));
+    if (c->kind == KIND_ROUTE && !check_pairs(c, value))
+        return NULL;
+    ASSERT(kinds[c->kind].fields->size <= sizeof(doc));
+    if (!fields_parse(kinds[c->kind].fields, value, &doc, &c->scratch, &err)) {
+        compile_fail_schema(c, "%.*s", STR_ARG(err));
+        return NULL;
+    }
+    c->o = object_new(b, item);
+    if (compile_doc(c, &doc))
+        return c->o;
+    edges_leave(b, c->o);
+    object_free(c->o);
+    return NULL;
+}
+
+bool builder_check(struct builder *b, enum kind kind, struct str id, const json_t *value,
+                   struct arena *a, struct str *err)
+{
+    struct compile c = {.b = b, .kind = kind, .strict = true};
+    struct object *o = compile(&c, NULL, id, value);
+
+    if (o)
+        object_free(o);
+    else
+        *err = arena_str(a, c.err);
+    b->by_schema = !o && c.by_schema;
+    arena_fini(&c.scratch);
+    return o != NULL;
+}
+
+bool builder_check_by_schema(const struct builder *b)
+{
+    return b->by_schema;
+}
+
+/* Keeps or, with an absent message, clears what is wrong with a document. */
+static void bad_set(struct builder *b, struct str key, struct str why)
+{
+    free(trie_set(&b->bad, &builder_own, key, TRIE_EXACT, why.p ? str_dup(why) : NULL));
+}
+
+struct bad_visit {
+    builder_bad_fn *each;
+    void *arg;
+};
+
+static void bad_each(void *arg, struct str key, enum trie_slot slot, void *value)
+{
+    struct bad_visit *v = arg;
+
+    (void)slot;
+    v->each(v->arg, key, str_of(value));
+}
+
+void builder_bad(const struct builder *b, builder_bad_fn *each, void *arg)
+{
+    struct bad_visit v = {each, arg};
+
+    trie_each(b->bad, bad_each, &v);
+}
+
+/* The item goes over to another version of its document; NULL: it is gone. */
+static void item_replace(struct builder *b, struct item *item, struct object *new)
+{
+    struct object *old = item->object;
+
+    item->object = new;
+    if (new)
+        edges_join(new);
+    item_set_upstream(b, item, new ? new->upstream : NULL);
+    switch (item->kind) {
+    case KIND_ROUTE:
+        item_touch(b, item);
+        break;
+    case KIND_CONSUMER:
+        consumer_replace(b, item, old, new);
+        break;
+    case KIND_UPSTREAM:
+        /* While it stays, its slot does, and that is all that others know of it. */
+        if (!old || !new)
+            touch_dependants(b, item);
+        break;
+    case KIND_SERVICE:
+    case KIND_PLUGIN_CONFIG:
+        touch_dependants(b, item);
+        break;
+    case KIND_COUNT:
+        PANIC("no such kind");
+    }
+    if (old) {
+        edges_leave(b, old);
+        object_drop(b, old);
+    }
+    b->changed = true;
+}
+
+bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t revision,
+                   const json_t *value)
+{
+    struct compile c = {.b = b, .kind = kind};
+    struct item *item = item_get(b, kind, id);
+    struct object *new = NULL;
+
+    if (revision > b->revision)
+        b->revision = revision;
+    if (value) {
+        new = compile(&c, item, id, value);
+        if (!new)
+            log_error("%.*s is kept out: %.*s", STR_ARG(c.key), STR_ARG(c.err));
+        bad_set(b, c.key, new ? STR_NONE : c.err);
+        arena_fini(&c.scratch);
+    } else {
+        arena_init(&c.scratch, &b->scratch);
+        bad_set(
+            b, arena_printf(&c.scratch, "/%.*s/%.*s", STR_ARG(kinds[kind].collection), STR_ARG(id)),
+            STR_NONE);
+        arena_fini(&c.scratch);
+    }
+    if (new || (!value && item->object))
+        item_replace(b, item, new);
+    item_release(b, item);
+    return new || !value;
+}
+
+/* ---- Schemas ---- */
+
+json_t *builder_kind_schema(enum kind kind)
+{
+    return kind < KIND_COUNT ? fields_schema(kinds[kind].fields) : NULL;
+}
+
+json_t *builder_plugin_schema(const struct builder *b, struct str name, bool consumer)
+{
+    const struct plugin *p = builder_plugin(b, name);
+    const struct fields *fields = !p ? NULL : consumer ? p->consumer : p->conf;
+
+    if (!fields)
+        return NULL;
+    json_t *schema = fields_schema(fields);
+    json_t *properties = json_object_get(schema, "properties");
+    if (!consumer) {
+        if (!properties) {
+            properties = json_object();
+            json_object_set_new(schema, "properties", properties);
+        }
+        json_object_set_new(properties, "_meta", fields_schema(&model_meta_fields));
+    }
+    return schema;
+}
+
+/* ---- The builder ---- */
+
+const struct plugin *builder_plugin(const struct builder *b, struct str name)
+{
+    return trie_get(b->plugins, name, TRIE_EXACT);
+}
+
+struct builder *builder_new(const struct builder_env *env)
+{
+    struct builder *b = mem_zero(sizeof(*b));
+
+    b->env = *env;
+    b->version = 1;
+    b->changed = true; /* the first snapshot, even of nothing */
+    b->router.host_first = env->router_host_first;
+    list_init(&b->dirty);
+    list_init(&b->versions);
+    arena_pool_init(&b->objects, OBJECT_CHUNK, 256);
+    arena_pool_init(&b->scratch, SCRATCH_CHUNK, 4);
+    for (size_t i = 0; env->plugins[i]; i++) {
+        const struct plugin *p = env->plugins[i];
+        ASSERT(p->abi == PLUGIN_ABI);
+        trie_set(&b->plugins, &builder_own, str_of(p->name), TRIE_EXACT, (void *)(uintptr_t)p);
+    }
+    return b;
+}
+
+static void free_item(void *arg, struct str key, enum trie_slot slot, void *value)
+{
+    struct item *item = value;
+
+    (void)arg;
+    (void)key;
+    (void)slot;
+    if (item->link)
+        link_free(item->link);
+    if (item->object)
+        object_free(item->object);
+    free(item);
+}
+
+static void free_text(void *arg, struct str key, enum trie_slot slot, void *value)
+{
+    (void)arg;
+    (void)key;
+    (void)slot;
+    free(value);
+}
+
+void builder_free(struct builder *b)
+{
+    while (!list_empty(&b->versions)) {
+        struct version *v = CONTAINER(b->versions.next, struct version, link);
+        list_remove(&v->link);
+        ASSERT(atomic_load(&v->snapshot.refs) == (list_empty(&b->versions) ? 1 : 0));
+        garbage_fini(&v->dead);
+        free(v);
+    }
+    garbage_fini(&b->dead);
+    router_fini(&b->router);
+    for (enum kind k = 0; k < KIND_COUNT; k++) {
+        trie_each(b->items[k], free_item, NULL);
+        trie_free(b->items[k]);
+    }
+    trie_each(b->bad, free_text, NULL);
+    trie_free(b->bad);
+    trie_free(b->waiting);
+    trie_free(b->credentials);
+    trie_free(b->consumers);
+    trie_free(b->plugins);
+    free(b->slots);
+    free(b->free_slots);
+    arena_pool_fini(&b->objects);
+    arena_pool_fini(&b->scratch);
+    free(b);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiles consumers, and keeps the tries by which they are found. A credential belongs to the
+ * consumer that had it first; others with the same key wait for it to become free. */
+#include "config/build_private.h"
+#include "config/fields.h"
+
+/* The string at the plugin's consumer_key in a parsed configuration; absent: none. */
+static struct str claim_key(const struct plugin *p, const void *conf)
+{
+    const struct fields *fields = p->consumer ? p->consumer : p->conf;
+
+    if (!p->consumer_key || !fields || !conf)
+        return STR_NONE;
+    for (const struct field *f = fields->rows; f->name; f++)
+        if (strcmp(f->name, p->consumer_key) == 0 && f->type == FIELD_STR)
+            return *(const struct str *)(const void *)((const char *)conf + f->at);
+    return STR_NONE;
+}
+
+static void claims_compile(struct compile *c)
+{
+    struct object *o = c->o;
+
+    o->claims = arena_zero(&o->arena, o->plugins.n * sizeof(*o->claims));
+    for (unsigned i = 0; i < o->plugins.n; i++) {
+        const struct plugin_use *use = &o->plugins.items[i].use;
+        if (!use->plugin || !use->plugin->auth || use->disabled)
+            continue;
+        struct str key = claim_key(use->plugin, use->conf);
+        if (key.n == 0)
+            continue;
+        if (compile_is_reference(key)) {
+            /* Else a client could log in with the text of the reference. */
+            if (!c->strict)
+                log_error("%.*s: references in credentials are not resolved by this version: its "
+                          "credential of plugin %s cannot be used",
+                          STR_ARG(c->key), use->plugin->name);
+            continue;
+        }
+        o->claims[o->nclaims++] = (struct claim){
+            .credential = {o->consumer, use->conf, STR_NONE},
+            .plugin = use->plugin,
+            .key = key,
+            .item = o->item,
+        };
+    }
+}
+
+/* What runs for the consumer: not what tells who it is. */
+static void uses_compile(struct compile *c)
+{
+    struct object *o = c->o;
+    struct plugin_use *uses = arena_alloc(&o->arena, o->plugins.n * sizeof(*uses));
+
+    for (unsigned i = 0; i < o->plugins.n; i++) {
+        const struct plugin_entry *e = &o->plugins.items[i];
+        if (e->auth || !e->use.plugin)
+            continue;
+        uses[o->consumer->nuses] = e->use;
+        uses[o->consumer->nuses++].from_consumer = true;
+    }
+    o->consumer->uses = uses;
+}
+
+static struct str label(struct arena *a, struct field_list labels, struct str name)
+{
+    const struct field_pair *pairs = labels.items;
+
+    for (size_t i = 0; i < labels.n; i++)
+        if (str_eq(pairs[i].key, name))
+            return arena_str(a, pairs[i].value);
+    return STR_NONE;
+}
+
+/* The runtime would take the one that was there first. */
+static bool check_duplicates(struct compile *c)
+{
+    for (unsigned i = 0; i < c->o->nclaims; i++) {
+        const struct claim *mine = &c->o->claims[i], *owner = claim_owner(c->b, mine);
+        if (owner && !str_eq(owner->credential.consumer->username, c->o->consumer->username))
+            return compile_fail(c, "duplicate %s of plugin %s found with consumer: %.*s",
+                                mine->plugin->consumer_key, mine->plugin->name,
+                                STR_ARG(owner->credential.consumer->username));
+    }
+    return true;
+}
+
+bool compile_consumer(struct compile *c, const struct consumer_doc *d)
+{
+    struct object *o = c->o;
+
+    o->consumer = arena_zero(&o->arena, sizeof(*o->consumer));
+    o->consumer->username = arena_str(&o->arena, d->username);
+    o->consumer->custom_id = label(&o->arena, d->head.labels, STR("custom_id"));
+    if (!compile_plugins(c, d->plugins))
+        return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
+    if (d->group_id.p)
+        return compile_fail(c,
+                            "failed to fetch consumer group info by consumer group id [%.*s], "
+                            "response code: 404",
+                            STR_ARG(d->group_id));
+    uses_compile(c);
+    for (unsigned i = 0; i < o->plugins.n; i++)
+        if (o->plugins.items[i].closed && !o->plugins.items[i].auth)
+            return true; /* without credentials: what should restrict it cannot run */
+    claims_compile(c);
+    return !c->strict || check_duplicates(c);
+}
+
+/* ---- The tries ---- */
+
+static struct str claim_trie_key(char to[CREDENTIAL_KEY_MAX], const struct claim *c)
+{
+    return credential_key(to, str_of(c->plugin->name), c->key);
+}
+
+const struct claim *claim_owner(const struct builder *b, const struct claim *c)
+{
+    char text[CREDENTIAL_KEY_MAX];
+
+    return trie_get(b->credentials, claim_trie_key(text, c), TRIE_EXACT);
+}
+
+static void claim_set(struct builder *b, struct str key, struct claim *c)
+{
+    struct trie_edit e = builder_edit(b);
+
+    trie_set(&b->credentials, &e, key, TRIE_EXACT, c);
+}
+
+static void claim_add(struct builder *b, struct claim *c)
+{
+    char text[CREDENTIAL_KEY_MAX];
+    struct str key = claim_trie_key(text, c);
+    const struct claim *owner = claim_owner(b, c);
+
+    if (!owner || owner->item == c->item) {
+        claim_set(b, key, c);
+        return;
+    }
+    log_error("consumer %.*s: its %s of plugin %s is that of consumer %.*s already and cannot be "
+              "used",
+              STR_ARG(c->item->id), c->plugin->consumer_key, c->plugin->name,
+              STR_ARG(owner->item->id));
+    struct claim *first = trie_get(b->waiting, key, TRIE_EXACT);
+    struct claim **end = &first;
+    while (*end)
+        end = &(*end)->next;
+    *end = c;
+    trie_set(&b->waiting, &builder_own, key, TRIE_EXACT, first);
+}
+
+static void claim_remove(struct builder *b, struct claim *c)
+{
+    char text[CREDENTIAL_KEY_MAX];
+    struct str key = claim_trie_key(text, c);
+    struct claim *first = trie_get(b->waiting, key, TRIE_EXACT);
+    const struct claim *owner = claim_owner(b, c);
+
+    if (owner == c) {
+        claim_set(b, key, first);
+        if (first)
+            trie_set(&b->waiting, &builder_own, key, TRIE_EXACT, first->next);
+        return;
+    }
+    for (struct claim **at = &first; *at; at = &(*at)->next)
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    trie_set(&b->waiting, &builder_own, key, TRIE_EXACT, first);
+}
+
+void consumer_replace(struct builder *b, struct item *item, struct object *old, struct object *new)
+{
+    struct trie_edit e = builder_edit(b);
+
+    /* The new claims first: a key that stays does not go to one that waits for it. */
+    for (unsigned i = 0; new &&i < new->nclaims; i++)
+        claim_add(b, &new->claims[i]);
+    for (unsigned i = 0; old && i < old->nclaims; i++)
+        claim_remove(b, &old->claims[i]);
+    trie_set(&b->consumers, &e, item->id, TRIE_EXACT, new ? new->consumer : NULL);
+}

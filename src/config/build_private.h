@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the builder share. An item is a resource's name and what refers to it, whether
+ * the resource is there or not; an object is one compiled version of its document, const, with an
+ * arena of its own; a link is a route with its references followed, what the router points to. */
+#ifndef CONFIG_BUILD_PRIVATE_H
+#define CONFIG_BUILD_PRIVATE_H
+
+#include "base/garbage.h"
+#include "base/list.h"
+#include "base/trie.h"
+#include "config/build.h"
+#include "config/model.h"
+#include "config/router_edit.h"
+
+/* ---- Plugins at one place ---- */
+
+/* One name of a `plugins` object. */
+struct plugin_entry {
+    struct str name;
+    struct plugin_use use; /* plugin NULL: closed */
+    bool closed;           /* it guards what it is on and cannot run: nothing passes */
+    bool auth;             /* it tells who the consumer is */
+};
+
+struct plugin_set {
+    struct plugin_entry *items;
+    unsigned n;
+};
+
+/* ---- Objects ---- */
+
+/* A reference to another item; on that item's list of dependants. */
+struct edge {
+    struct list link;
+    struct item *from, *to; /* to NULL: no reference */
+};
+
+/* What a credential is found by, and who waits for it to become free. */
+struct claim {
+    struct credential credential; /* first: the trie's value */
+    const struct plugin *plugin;
+    struct str key;
+    struct item *item;
+    struct claim *next; /* the same key, later */
+};
+
+struct object {
+    struct arena arena; /* holds the object itself */
+    uint64_t born;
+    struct item *item;
+    struct plugin_set plugins;
+    const struct chain *chain; /* of its plugins alone; made when first asked for */
+    bool chained;
+    struct upstream *upstream; /* its own or inline; NULL: none */
+    struct edge service, plugin_config, upstream_ref;
+    struct str *hosts; /* lower case */
+    unsigned nhosts;
+    signed char websocket; /* -1: not said */
+    bool off;              /* status: 0 */
+    struct route *route;   /* route: all but what references give */
+    struct str *uris;
+    unsigned nuris;
+    struct service head;       /* service */
+    struct consumer *consumer; /* consumer */
+    struct claim *claims;
+    unsigned nclaims;
+};
+
+struct link {
+    struct arena arena; /* holds the link itself */
+    uint64_t born;
+    struct route route;
+    struct pattern *patterns;
+    unsigned npatterns;
+};
+
+struct item {
+    enum kind kind;
+    uint32_t slot;          /* of its upstream in the snapshot's array; UPSTREAM_NONE */
+    struct object *object;  /* NULL: it does not exist, or never was good */
+    struct link *link;      /* route: in the router */
+    struct list dependants; /* edges that end here */
+    struct list dirty;      /* route: to be linked anew; linked to itself: it is not */
+    struct str id;          /* behind the struct */
+};
+
+/* ---- The builder ---- */
+
+/* A snapshot and what died with the next one. */
+struct version {
+    struct snapshot snapshot;
+    struct router router;
+    struct garbage dead;
+    struct list link;
+};
+
+struct builder {
+    struct builder_env env;
+    struct trie *plugins; /* by name */
+    struct arena_pool objects, scratch;
+    struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
+    struct trie *waiting;           /* by credential key: first claim behind the owner's */
+    struct trie *bad;               /* by resource key: message, a C string */
+    struct list dirty;
+    bool changed, by_schema;
+    unsigned warned; /* bits 1 << enum warning */
+
+    uint64_t version; /* under construction */
+    int64_t revision;
+    struct garbage dead;
+    struct router router;
+    struct trie *credentials, *consumers;
+    const struct upstream **slots; /* room for slots_max */
+    uint64_t slots_born;
+    uint32_t nslots, nslots_published, slots_max;
+    uint32_t *free_slots, nfree_slots, free_slots_max;
+
+    struct list versions; /* oldest first; the last one is the newest, held by the builder */
+};
+
+enum warning { WARN_BALANCE = 1 << 0, WARN_CHECKS = 1 << 1, WARN_CLIENT_CERT = 1 << 2 };
+
+/* For tries that only the builder sees. */
+extern const struct trie_edit builder_own;
+
+static inline struct trie_edit builder_edit(struct builder *b)
+{
+    return (struct trie_edit){b->version, &b->dead};
+}
+
+/* Says it once in the builder's life. */
+void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- Compiling one document ---- */
+
+struct compile {
+    struct builder *b;
+    enum kind kind;
+    struct str key;       /* "/routes/1" */
+    bool strict;          /* a write: all that is wrong is refused; else what is stored is served */
+    bool by_schema;       /* the error came from the kind's table */
+    struct arena scratch; /* the parsed document, messages */
+    struct object *o;
+    struct str err;
+};
+
+/* Set the message; return false. */
+bool compile_fail(struct compile *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool compile_fail_schema(struct compile *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Each fills c->o from a parsed document; false after compile_fail. */
+bool compile_plugins(struct compile *c, struct field_list plugins);
+bool compile_upstream(struct compile *c, const struct upstream_doc *d);
+bool compile_route(struct compile *c, const struct route_doc *d);
+bool compile_service(struct compile *c, const struct service_doc *d);
+bool compile_consumer(struct compile *c, const struct consumer_doc *d);
+
+/* Whole milliseconds, at least one. */
+int64_t compile_ms(double seconds);
+/* `$secret://…`, `$ENV://…`: stands for a value that is kept elsewhere. */
+bool compile_is_reference(struct str s);
+
+/* What plugins and expressions see while they are compiled (plugin.h). */
+struct build {
+    struct arena *arena;   /* of the object */
+    struct arena *scratch; /* for messages */
+    struct str err;        /* the first one; absent: none */
+    struct str resource;
+    const json_t *conf;
+};
+
+/* ---- Items, objects, links ---- */
+
+/* The item of that name, made when it is not there. */
+struct item *item_get(struct builder *b, enum kind kind, struct str id);
+/* Frees the item when nothing needs it any more. */
+void item_release(struct builder *b, struct item *item);
+/* A route will be linked anew at the next publication. */
+void item_touch(struct builder *b, struct item *route);
+/* The slot of the item's upstream follows its object; NULL: none any more. */
+void item_set_upstream(struct builder *b, struct item *item, struct upstream *u);
+
+/* Gives up an object or a link: freed at once when no snapshot can reach it. */
+void object_drop(struct builder *b, struct object *o);
+void link_drop(struct builder *b, struct link *l);
+/* The chain of the object's plugins alone; NULL: no plugins that run. */
+const struct chain *object_chain(struct object *o);
+
+/* Brings the router up to date for one route. */
+void route_link(struct builder *b, struct item *item);
+
+/* The consumer's entries in the tries change from one object to the other; either may be NULL. */
+void consumer_replace(struct builder *b, struct item *item, struct object *old, struct object *new);
+/* The claim that has this credential now; NULL: free. */
+const struct claim *claim_owner(const struct builder *b, const struct claim *c);
+
+/* ---- Chains ---- */
+
+/* The uses in running order, those disabled left out; NULL: none is left. */
+const struct chain *chain_new(struct arena *a, const struct plugin_use *uses, unsigned n);
+
+/* ---- Snapshots ---- */
+
+enum { CREDENTIAL_KEY_MAX = 16 + 64 };
+/* The key of a credential in its trie, in `to`. */
+struct str credential_key(char to[CREDENTIAL_KEY_MAX], struct str plugin, struct str key);
+
+#endif

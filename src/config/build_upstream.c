@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiles upstreams: nodes in both forms, defaults, what this version cannot serve. The checks and
+ * their words are those of APISIX 3.18's upstream.lua. */
+#include <arpa/inet.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+
+#include "base/buf.h"
+#include "base/cidr.h"
+#include "base/hash.h"
+#include "config/build_private.h"
+
+enum {
+    DEFAULT_TIMEOUT_MS = 60000,
+    KEEPALIVE_SIZE = 320,
+    KEEPALIVE_REQUESTS = 1000,
+    KEEPALIVE_IDLE_MS = 60000,
+    WEIGHT_MAX = 1 << 24, /* keeps sums of weights small; larger ones count as this */
+};
+
+/* What this version balances in another way: accepted, since each request is still answered by a
+ * node of the upstream. */
+static const struct {
+    struct str type;
+    enum balance balance;
+} balances[] = {
+    {{"roundrobin", 10}, BALANCE_ROUNDROBIN},
+    {{"chash", 5}, BALANCE_CHASH},
+    {{"ewma", 4}, BALANCE_EWMA},
+    {{"least_conn", 10}, BALANCE_LEAST_CONN},
+};
+
+/* ---- Nodes ---- */
+
+/* APISIX's core.utils.parse_addr: port STR_NONE when there is none; brackets stay. */
+static void address_split(struct str s, struct str *host, struct str *port)
+{
+    ptrdiff_t last = str_rfind(s, ':');
+
+    *host = s;
+    *port = STR_NONE;
+    if (last < 0 || (size_t)last + 1 >= s.n)
+        return;
+    if (s.p[0] == '[') {
+        if (s.p[last - 1] != ']')
+            return;
+    } else if (str_find(s, ':') != last && str_find(s, '.') < 0) {
+        return; /* IPv6 without brackets has no port */
+    }
+    *host = str_head(s, (size_t)last);
+    *port = str_from(s, (size_t)last + 1);
+}
+
+struct node_in {
+    struct str host;
+    int64_t port; /* -1: the scheme's */
+    int64_t weight, priority;
+};
+
+static void node_fill(struct compile *c, const struct node_in *in, bool tls, struct node *out)
+{
+    struct arena *a = &c->o->arena;
+    uint16_t own = tls ? 443 : 80;
+    struct str host = in->host;
+    struct cidr address;
+
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = str_make(host.p + 1, host.n - 2);
+    bool is_ip = str_find(host, '/') < 0 && cidr_parse(host, &address);
+    *out = (struct node){
+        .host = arena_str(a, host),
+        .port = in->port < 0 ? own : (uint16_t)in->port,
+        .is_ip = is_ip,
+        .weight = (int)(in->weight > WEIGHT_MAX ? WEIGHT_MAX : in->weight),
+        .priority = (int)(in->priority > INT32_MAX   ? INT32_MAX
+                          : in->priority < INT32_MIN ? INT32_MIN
+                                                     : in->priority),
+    };
+    out->default_port = out->port == own;
+    bool v6 = is_ip && address.v6;
+    out->address = arena_printf(a, "%s%.*s%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "",
+                                (unsigned)out->port);
+}
+
+static bool nodes_from_map(struct compile *c, json_t *map, bool tls, struct upstream *u)
+{
+    const char *key;
+    json_t *weight;
+
+    json_object_foreach(map, key, weight)
+    {
+        struct node_in in = {.port = -1, .weight = (int64_t)json_number_value(weight)};
+        struct str port;
+        uint64_t number;
+        address_split(str_of(key), &in.host, &port);
+        if (in.host.n == 0)
+            return compile_fail(c, "invalid node %s", key);
+        if (port.p && (!str_to_u64(port, 65535, &number) || number == 0))
+            return compile_fail(c, "invalid port %.*s", STR_ARG(port));
+        if (port.p)
+            in.port = (int64_t)number;
+        node_fill(c, &in, tls, &u->nodes[u->nnodes++]);
+    }
+    return true;
+}
+
+static int64_t member_int(const json_t *object, const char *name, int64_t otherwise)
+{
+    const json_t *v = json_object_get(object, name);
+
+    return v ? (int64_t)json_number_value(v) : otherwise;
+}
+
+static bool nodes_from_array(struct compile *c, const json_t *array, bool tls, struct upstream *u)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *node = json_array_get(array, i);
+        struct node_in in = {
+            .host = str_of(json_string_value(json_object_get(node, "host"))),
+            .port = member_int(node, "port", -1),
+            .weight = member_int(node, "weight", 0),
+            .priority = member_int(node, "priority", 0),
+        };
+        struct cidr address;
+        if (str_find(in.host, '/') < 0 && cidr_parse(in.host, &address) && address.v6) {
+            if (c->strict)
+                return compile_fail_schema(c, "IPv6 address must be enclosed with '[' and ']'");
+        }
+        node_fill(c, &in, tls, &u->nodes[u->nnodes++]);
+    }
+    return true;
+}
+
+static bool nodes_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    size_t n = json_is_array(d->nodes) ? json_array_size(d->nodes) : json_object_size(d->nodes);
+
+    u->nodes = n ? arena_zero(&c->o->arena, n * sizeof(*u->nodes)) : NULL;
+    return json_is_array(d->nodes) ? nodes_from_array(c, d->nodes, u->tls, u)
+                                   : nodes_from_map(c, d->nodes, u->tls, u);
+}
+
+/* ---- Checks ---- */
+
+/* What would be served wrongly is refused, also where it is stored already. */
+static bool supported(struct compile *c, const struct upstream_doc *d)
+{
+    static const char *const scheme_names[] = {"grpc", "grpcs", "http", "https",
+                                               "tcp",  "tls",   "udp",  "kafka"};
+
+    if (d->discovery_type.p || !d->nodes)
+        return compile_fail(c, "discovery_type \"%.*s\" is not supported by this version",
+                            STR_ARG(d->discovery_type));
+    if (d->scheme != SCHEME_HTTP && d->scheme != SCHEME_HTTPS)
+        return compile_fail(c, "scheme \"%s\" is not supported by this version",
+                            scheme_names[d->scheme]);
+    return true;
+}
+
+static bool is_word(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char l = ascii_lower(s.p[i]);
+        if (!(l >= 'a' && l <= 'z') && !ascii_digit(l) && l != '-' && l != '_')
+            return false;
+    }
+    return s.n > 0;
+}
+
+static bool is_hash_var(struct str s)
+{
+    static const char *const names[] = {
+        "uri",         "server_name",  "server_addr", "request_uri", "remote_port",
+        "remote_addr", "query_string", "host",        "hostname",    "mqtt_client_id",
+        NULL};
+
+    for (size_t i = 0; names[i]; i++)
+        if (str_eq(s, str_of(names[i])))
+            return true;
+    return str_starts(s, STR("arg_")) && is_word(str_from(s, 4));
+}
+
+static bool check_chash(struct compile *c, const struct upstream_doc *d)
+{
+    const char *pattern = NULL;
+
+    if (d->hash_on != HASH_CONSUMER && !d->key.p)
+        return compile_fail(c, "missing key");
+    if (d->hash_on == HASH_VARS && !is_hash_var(d->key))
+        pattern = "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string"
+                  "|host|hostname|mqtt_client_id)|arg_[0-9a-zA-z_-]+)$";
+    if ((d->hash_on == HASH_HEADER || d->hash_on == HASH_COOKIE) && !is_word(d->key))
+        pattern = "^[a-zA-Z0-9-_]+$";
+    if (pattern)
+        return compile_fail_schema(c, "failed to match pattern \"%s\" with \"%.*s\"", pattern,
+                                   STR_ARG(d->key));
+    return true;
+}
+
+static bool balance_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    for (size_t i = 0; i < sizeof(balances) / sizeof(balances[0]); i++) {
+        if (!str_eq(d->type, balances[i].type))
+            continue;
+        u->balance = BALANCE_ROUNDROBIN;
+        if (balances[i].balance == BALANCE_ROUNDROBIN)
+            return true;
+        if (!c->strict)
+            builder_warn_once(c->b, WARN_BALANCE,
+                              "%.*s: type \"%.*s\" is served as roundrobin by this version",
+                              STR_ARG(c->key), STR_ARG(d->type));
+        return balances[i].balance == BALANCE_CHASH ? check_chash(c, d) : true;
+    }
+    return compile_fail(c, "type \"%.*s\" is not supported by this version", STR_ARG(d->type));
+}
+
+/* apisix.ssl.validate: each parses; that they belong together is not looked at there either. */
+static bool check_pair(struct compile *c, const struct tls_doc *tls)
+{
+    BIO *bio = BIO_new_mem_buf(tls->client_cert.p, (int)tls->client_cert.n);
+    X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+    bool good = cert != NULL;
+
+    BIO_free(bio);
+    X509_free(cert);
+    if (!good)
+        return compile_fail(c, "failed to parse cert: PEM_read_bio_X509_AUX() failed");
+    bio = BIO_new_mem_buf(tls->client_key.p, (int)tls->client_key.n);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    good = key != NULL;
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    return good || compile_fail(c, "failed to parse key: PEM_read_bio_PrivateKey() failed");
+}
+
+static bool tls_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    const struct tls_doc *tls = d->tls;
+
+    u->verify_off = tls && tls->verify ? json_is_false(tls->verify) : !c->b->env.verify_upstreams;
+    if (!tls)
+        return true;
+    if (tls->client_cert_id.p)
+        return compile_fail(c, "failed to fetch ssl info by ssl id [%.*s], response code: 404",
+                            STR_ARG(tls->client_cert_id));
+    if (!tls->client_cert.p)
+        return true;
+    if (!c->strict)
+        builder_warn_once(c->b, WARN_CLIENT_CERT,
+                          "%.*s: tls.client_cert is not shown to the upstream by this version",
+                          STR_ARG(c->key));
+    return compile_is_reference(tls->client_cert) || compile_is_reference(tls->client_key) ||
+           check_pair(c, tls);
+}
+
+/* ---- The whole ---- */
+
+/* Live state of balancers and pools is kept over a change as long as this stays the same. */
+static uint64_t upstream_hash(const struct upstream_doc *d, const struct upstream *u)
+{
+    struct buf text;
+
+    buf_init(&text, 1 << 24);
+    buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d\n", STR_ARG(u->key), STR_ARG(d->type),
+               d->hash_on, STR_ARG(d->key), u->tls, (int)u->pass_host, STR_ARG(u->upstream_host),
+               u->verify_off);
+    for (unsigned i = 0; i < u->nnodes; i++)
+        buf_printf(&text, "%.*s|%d|%d\n", STR_ARG(u->nodes[i].address), u->nodes[i].weight,
+                   u->nodes[i].priority);
+    if (d->checks) {
+        char *checks = json_dumps(d->checks, JSON_COMPACT | JSON_SORT_KEYS);
+        buf_printf(&text, "%s", checks);
+        free(checks);
+    }
+    uint64_t h = hash_stable(buf_str(&text));
+    buf_fini(&text);
+    return h;
+}
+
+int64_t compile_ms(double seconds)
+{
+    double ms = seconds * 1000;
+
+    return ms >= 1e15 ? (int64_t)1e15 : ms < 1 ? 1 : (int64_t)ms;
+}
+
+static unsigned bounded(int64_t n)
+{
+    return n > INT32_MAX ? INT32_MAX : (unsigned)n;
+}
+
+static void limits_compile(const struct upstream_doc *d, struct upstream *u)
+{
+    int64_t retries = d->retries ? (int64_t)json_number_value(d->retries) : -1;
+
+    u->retries = retries > INT32_MAX ? INT32_MAX : (int)retries;
+    u->retry_timeout_ms = d->retry_timeout > 0 ? compile_ms(d->retry_timeout) : 0;
+    u->timeouts = (struct timeouts){DEFAULT_TIMEOUT_MS, DEFAULT_TIMEOUT_MS, DEFAULT_TIMEOUT_MS};
+    if (d->timeout)
+        u->timeouts = (struct timeouts){compile_ms(d->timeout->connect),
+                                        compile_ms(d->timeout->send), compile_ms(d->timeout->read)};
+    u->keepalive_size = KEEPALIVE_SIZE;
+    u->keepalive_requests = KEEPALIVE_REQUESTS;
+    u->keepalive_idle_ms = KEEPALIVE_IDLE_MS;
+    if (d->keepalive_pool) {
+        u->keepalive_size = bounded(d->keepalive_pool->size);
+        u->keepalive_requests = bounded(d->keepalive_pool->requests);
+        u->keepalive_idle_ms = d->keepalive_pool->idle_timeout > 0
+                                   ? compile_ms(d->keepalive_pool->idle_timeout)
+                                   : 0;
+    }
+}
+
+bool compile_upstream(struct compile *c, const struct upstream_doc *d)
+{
+    struct arena *a = &c->o->arena;
+    struct upstream *u = arena_zero(a, sizeof(*u));
+
+    u->key = arena_str(a, c->key);
+    u->id = c->o->item ? c->o->item->id : arena_str(a, d->head.id);
+    u->name = d->head.name.p ? arena_str(a, d->head.name) : STR_NONE;
+    u->slot = UPSTREAM_NONE;
+    u->tls = d->scheme == SCHEME_HTTPS;
+    u->pass_host = (enum pass_host)d->pass_host;
+    u->upstream_host = d->upstream_host.p ? arena_str(a, d->upstream_host) : STR_NONE;
+    limits_compile(d, u);
+    if (!supported(c, d) || !nodes_compile(c, d, u))
+        return false;
+    if (u->pass_host == PASS_HOST_REWRITE && u->upstream_host.n == 0)
+        return compile_fail(c, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
+    if (!tls_compile(c, d, u) || !balance_compile(c, d, u))
+        return false;
+    if (d->checks && !c->strict)
+        builder_warn_once(c->b, WARN_CHECKS, "%.*s: checks are not run by this version",
+                          STR_ARG(c->key));
+    u->hash = upstream_hash(d, u);
+    c->o->upstream = u;
+    return true;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiles the `plugins` object of a document: each plugin's configuration by its table, `_meta`,
+ * and the plugin's own compile. */
+#include <stdarg.h>
+
+#include "base/hash.h"
+#include "config/build_private.h"
+#include "config/fields.h"
+
+/* APISIX 3.18's plugins of type auth. */
+static const char *const auths[] = {
+    "basic-auth", "hmac-auth",          "jwe-decrypt", "jwt-auth",  "key-auth",
+    "ldap-auth",  "ldap-auth-advanced", "multi-auth",  "wolf-rbac", NULL,
+};
+
+/* Further ones that decide who may pass, by identity, client or content. Where one of all these is
+ * stored but cannot run, the route is closed; other plugins are left out with a warning (design
+ * §2 #9). */
+static const char *const guards[] = {
+    "acl",
+    "authz-casbin",
+    "authz-casdoor",
+    "authz-keycloak",
+    "cas-auth",
+    "chaitin-waf",
+    "csrf",
+    "dingtalk-auth",
+    "consumer-restriction",
+    "feishu-auth",
+    "forward-auth",
+    "ip-restriction",
+    "opa",
+    "openid-connect",
+    "referer-restriction",
+    "saml-auth",
+    "ua-restriction",
+    "uri-blocker",
+    NULL,
+};
+
+/* ---- What plugin.h promises to compile functions ---- */
+
+struct arena *build_arena(struct build *b)
+{
+    return b->arena;
+}
+
+bool build_error(struct build *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (b->err.p)
+        return false;
+    va_start(ap, fmt);
+    b->err = arena_vprintf(b->scratch, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+struct str build_resource(const struct build *b)
+{
+    return b->resource;
+}
+
+uint64_t build_conf_hash(const struct build *b)
+{
+    char *text = json_dumps(b->conf, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    uint64_t h = hash_stable(str_of(text));
+
+    free(text);
+    return h;
+}
+
+/* ---- One plugin ---- */
+
+static bool is_one_of(const char *const *names, struct str name)
+{
+    for (size_t i = 0; names[i]; i++)
+        if (str_eq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+bool compile_is_reference(struct str s)
+{
+    return str_starts(s, STR("$secret://")) || str_eq_nocase(str_head(s, 7), STR("$ENV://"));
+}
+
+/* One entry under way. */
+struct trial {
+    struct compile *c;
+    struct plugin_entry *entry;
+    const json_t *conf; /* without `_meta` */
+    struct meta_doc meta;
+    struct build build;
+};
+
+static bool meta_refuse(struct trial *t, struct str why)
+{
+    return compile_fail(t->c,
+                        "failed to check the configuration of plugin %.*s err: property \"_meta\" "
+                        "validation failed: %.*s",
+                        STR_ARG(t->entry->name), STR_ARG(why));
+}
+
+static bool meta_parse(struct trial *t, const json_t *json)
+{
+    struct str err;
+
+    if (!json)
+        return true;
+    if (!fields_parse(&model_meta_fields, json, &t->meta, &t->c->scratch, &err)) {
+        /* A fault elsewhere in it does not make a disabled plugin run. */
+        const json_t *disable = json_is_object(json) ? json_object_get(json, "disable") : NULL;
+        t->meta = (struct meta_doc){.disable = json_is_true(disable)};
+        return meta_refuse(t, err);
+    }
+    return true;
+}
+
+/* What of `_meta` is used while requests run. */
+static bool meta_compile(struct trial *t)
+{
+    struct plugin_use *use = &t->entry->use;
+    struct arena *a = &t->c->o->arena;
+    const struct meta_doc *d = &t->meta;
+
+    if (d->priority) {
+        json_int_t p = (json_int_t)json_number_value(d->priority);
+        use->priority = (int)(p > INT32_MAX ? INT32_MAX : p < INT32_MIN ? INT32_MIN : p);
+    }
+    if (d->pre_function.p)
+        return meta_refuse(t, STR("property \"pre_function\" validation failed: Lua functions are "
+                                  "not supported by this version"));
+    if (!d->error_response && !d->filter)
+        return true;
+    struct plugin_meta *meta = arena_zero(a, sizeof(*meta));
+    if (json_is_string(d->error_response)) {
+        meta->error_response = arena_str(a, str_make(json_string_value(d->error_response),
+                                                     json_string_length(d->error_response)));
+    } else if (d->error_response) {
+        char *text = json_dumps(d->error_response, JSON_COMPACT);
+        meta->error_response = arena_str(a, str_of(text));
+        meta->error_is_json = true;
+        free(text);
+    }
+    if (d->filter) {
+        meta->filter = build_expr(&t->build, d->filter);
+        if (!meta->filter)
+            return compile_fail(t->c, "failed to validate the 'vars' expression: %.*s",
+                                STR_ARG(t->build.err));
+    }
+    use->meta = meta;
+    return true;
+}
+
+static bool conf_compile(struct trial *t)
+{
+    const struct plugin *p = t->entry->use.plugin;
+    bool consumer = t->c->kind == KIND_CONSUMER && p->consumer;
+    const struct fields *fields = consumer ? p->consumer : p->conf;
+    bool (*compile)(void *, struct build *) = consumer ? p->compile_consumer : p->compile;
+    struct arena *a = &t->c->o->arena;
+    struct str err = STR_NONE;
+    void *conf = NULL;
+    bool good = true;
+
+    if (fields) {
+        conf = arena_zero(a, fields->size ? fields->size : 1);
+        good = fields_parse(fields, t->conf, conf, a, &err);
+    }
+    if (good && compile) {
+        good = compile(conf, &t->build);
+        err = t->build.err.p ? t->build.err : STR("it cannot be used");
+    }
+    if (!good)
+        return compile_fail(t->c, "failed to check the configuration of plugin %.*s err: %.*s",
+                            STR_ARG(t->entry->name), STR_ARG(err));
+    t->entry->use.conf = conf;
+    return true;
+}
+
+static bool refuse_unknown(struct compile *c, struct str name, const json_t *value)
+{
+    if (!json_is_object(value) && !json_is_array(value)) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        compile_fail(c, "invalid plugin conf %s for plugin [%.*s]", text, STR_ARG(name));
+        free(text);
+        return false;
+    }
+    return compile_fail(c, "unknown plugin [%.*s]", STR_ARG(name));
+}
+
+/* False after compile_fail; then entry->use.disabled may be set all the same. */
+static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t *value)
+{
+    const struct plugin *p = builder_plugin(c->b, entry->name);
+    json_t *meta = json_object_get(value, "_meta"), *bare = NULL;
+    struct trial t = {.c = c, .entry = entry, .conf = value};
+
+    if (!p || (!json_is_object(value) && !json_is_array(value)))
+        return refuse_unknown(c, entry->name, value);
+    entry->use.plugin = p;
+    entry->use.priority = p->priority;
+    if (meta) {
+        /* Shares the members, which outlive the compile. */
+        bare = json_copy(value);
+        json_object_del(bare, "_meta");
+        t.conf = bare;
+    }
+    t.build = (struct build){&c->o->arena, &c->scratch, STR_NONE, c->key, t.conf};
+    bool good = meta_parse(&t, meta);
+    entry->use.disabled = t.meta.disable;
+    good = good && (entry->use.disabled || (conf_compile(&t) && meta_compile(&t)));
+    json_decref(bare);
+    return good;
+}
+
+/* What cannot run: refused in a write, else left out, or the route is closed. A disabled plugin is
+ * accepted whatever its configuration, as APISIX does: it never runs. */
+static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep)
+{
+    const struct plugin *p = entry->use.plugin;
+
+    *keep = true;
+    if (entry->use.disabled)
+        return true;
+    if (entry->use.conf && p->release)
+        p->release(entry->use.conf);
+    entry->use.conf = NULL;
+    if (c->strict)
+        return false;
+    bool guard = entry->auth || is_one_of(guards, entry->name);
+    log_warn("%.*s: %.*s: %s", STR_ARG(c->key), STR_ARG(c->err),
+             guard ? "what it guards is closed" : "the plugin is left out");
+    c->err = STR_NONE;
+    entry->use = (struct plugin_use){0};
+    entry->closed = true;
+    *keep = guard;
+    return true;
+}
+
+bool compile_plugins(struct compile *c, struct field_list plugins)
+{
+    struct plugin_set *set = &c->o->plugins;
+    const struct field_member *members = plugins.items;
+
+    if (plugins.n == 0)
+        return true;
+    set->items = arena_zero(&c->o->arena, plugins.n * sizeof(*set->items));
+    for (size_t i = 0; i < plugins.n; i++) {
+        struct plugin_entry *entry = &set->items[set->n];
+        bool keep = true;
+        const struct plugin *p = builder_plugin(c->b, members[i].key);
+        *entry = (struct plugin_entry){
+            .name = members[i].key,
+            .auth = p ? p->auth : is_one_of(auths, members[i].key),
+        };
+        if (!entry_compile(c, entry, members[i].value) && !entry_fail(c, entry, &keep))
+            return false;
+        entry->name = entry->use.plugin ? str_of(entry->use.plugin->name)
+                                        : arena_str(&c->o->arena, entry->name);
+        set->n += keep;
+    }
+    return true;
+}

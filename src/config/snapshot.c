@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots as threads see them: references and look-ups. */
+#include "config/snapshot.h"
+
+#include "base/hash.h"
+#include "base/panic.h"
+#include "config/build_private.h"
+
+void snapshot_get(const struct snapshot *s)
+{
+    /* The caller's own reference, or the builder's, keeps it alive meanwhile. */
+    atomic_fetch_add_explicit((atomic_uint *)(uintptr_t)&s->refs, 1, memory_order_relaxed);
+}
+
+void snapshot_put(const struct snapshot *s)
+{
+    unsigned before = atomic_fetch_sub_explicit((atomic_uint *)(uintptr_t)&s->refs, 1,
+                                                memory_order_release);
+
+    ASSERT(before > 0);
+}
+
+struct str credential_key(char to[CREDENTIAL_KEY_MAX], struct str plugin, struct str key)
+{
+    struct hash128 h = hash_str128(key);
+    struct str name = str_head(plugin, CREDENTIAL_KEY_MAX - sizeof(h));
+
+    /* The hash first: then keys part within their first bytes, whatever the plugins. */
+    memcpy(to, &h, sizeof(h));
+    memcpy(to + sizeof(h), name.p, name.n);
+    return str_make(to, sizeof(h) + name.n);
+}
+
+const struct credential *snapshot_credential(const struct snapshot *s, const char *plugin,
+                                             struct str key)
+{
+    char text[CREDENTIAL_KEY_MAX];
+
+    return trie_get(s->credentials, credential_key(text, str_of(plugin), key), TRIE_EXACT);
+}
+
+const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username)
+{
+    return trie_get(s->consumers, username, TRIE_EXACT);
+}
