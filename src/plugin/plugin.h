@@ -73,7 +73,9 @@ struct plugin {
      * thread, for each place configured; false after build_error. NULL: nothing to do. */
     bool (*compile)(void *conf, struct build *b);
     bool (*compile_consumer)(void *conf, struct build *b);
-    /* Frees what compile made outside of the build's arena. NULL: nothing. */
+    /* Frees what compile made outside of the build's arena. NULL: nothing. Also called after a
+     * compile that returned false, with what it had made by then: conf is zeroed where the table
+     * stores nothing. */
     void (*release)(void *conf);
     /* Once in the process, before and after all threads; `attr` is plugin_attr.NAME of config.yaml
      * or NULL. start returns false with a message in err. */
@@ -124,6 +126,8 @@ struct arena *ex_arena(struct exchange *ex);
 /* Wall clock and monotonic clock in milliseconds, as of this loop turn. */
 int64_t ex_wall_ms(const struct exchange *ex);
 int64_t ex_now_ms(const struct exchange *ex);
+/* fn(arg) is called when the exchange ends, last registered first: for references and the like. */
+void ex_on_end(struct exchange *ex, void (*fn)(void *arg), void *arg);
 /* A line in the error log with the exchange's identity. Never pass secrets. */
 void ex_log(struct exchange *ex, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -180,6 +184,10 @@ void request_body_set(struct exchange *ex, struct str body);
 
 /* The text with its variables filled in. */
 struct str text_value(struct exchange *ex, const struct text *t);
+/* The same, but each variable's value goes through `escape` first, whose result lives as long as the
+ * exchange; the text around the variables is taken as it is. */
+typedef struct str escape_fn(struct arena *a, struct str value);
+struct str text_value_escaped(struct exchange *ex, const struct text *t, escape_fn *escape);
 /* True when every variable in the text was absent or empty (limit-count falls back to the client).
  */
 bool text_is_empty(struct exchange *ex, const struct text *t);
@@ -188,6 +196,9 @@ bool text_is_constant(const struct text *t);
 bool expr_matches(struct exchange *ex, const struct expr *e);
 /* A variable by name at run time, "$1" … "$9" not included; absent: p == NULL. */
 struct str var_value(struct exchange *ex, struct str name);
+/* Gives a variable of plugins ("apisix_request_id") its value for this exchange: texts, expressions,
+ * later plugins and the access log see it. name and value live as long as the exchange. */
+void var_set(struct exchange *ex, struct str name, struct str value);
 
 /* ---- Response ---------------------------------------------------------------------------------
  */
@@ -195,6 +206,10 @@ struct str var_value(struct exchange *ex, struct str name);
 /* Sets our own reply and returns REPLY. The body is not copied. content_type absent: text/plain; an
  * absent body gives the standard page of that status. */
 enum verdict reply_text(struct exchange *ex, int status, struct str content_type, struct str body);
+/* As reply_text, for a body that others share: release(arg) is called when the exchange no longer
+ * needs it. */
+enum verdict reply_shared(struct exchange *ex, int status, struct str body,
+                          void (*release)(void *arg), void *arg);
 /* {"KEY": "message"} and a newline, Content-Type application/json; APISIX's usual refusal. */
 enum verdict reply_message(struct exchange *ex, int status, const char *key, struct str message);
 /* The status's standard page. */
@@ -244,8 +259,7 @@ void sleep_start(struct exchange *ex, unsigned ms);
  * ended, to free arg; it may be NULL. */
 void job_start(struct exchange *ex, void (*work)(void *arg), void *arg,
                void (*cancelled)(void *arg));
-/* The same without waiting: done(arg) runs on the pool's thread right after work. For log phases.
- */
-void job_post(void (*work)(void *arg), void *arg);
+/* The same without waiting, for log phases: work(arg) also frees arg. */
+void job_post(struct exchange *ex, void (*work)(void *arg), void *arg);
 
 #endif
