@@ -184,8 +184,8 @@ void request_body_set(struct exchange *ex, struct str body);
 
 /* The text with its variables filled in. */
 struct str text_value(struct exchange *ex, const struct text *t);
-/* The same, but each variable's value goes through `escape` first, whose result lives as long as the
- * exchange; the text around the variables is taken as it is. */
+/* The same, but each variable's value goes through `escape` first, whose result lives as long as
+ * the exchange; the text around the variables is taken as it is. */
 typedef struct str escape_fn(struct arena *a, struct str value);
 struct str text_value_escaped(struct exchange *ex, const struct text *t, escape_fn *escape);
 /* True when every variable in the text was absent or empty (limit-count falls back to the client).
@@ -196,8 +196,9 @@ bool text_is_constant(const struct text *t);
 bool expr_matches(struct exchange *ex, const struct expr *e);
 /* A variable by name at run time, "$1" … "$9" not included; absent: p == NULL. */
 struct str var_value(struct exchange *ex, struct str name);
-/* Gives a variable of plugins ("apisix_request_id") its value for this exchange: texts, expressions,
- * later plugins and the access log see it. name and value live as long as the exchange. */
+/* Gives a variable of plugins ("apisix_request_id") its value for this exchange: texts,
+ * expressions, later plugins and the access log see it. name and value live as long as the
+ * exchange. */
 void var_set(struct exchange *ex, struct str name, struct str value);
 
 /* ---- Response ---------------------------------------------------------------------------------
