@@ -9,7 +9,7 @@
 #include "config/build_private.h"
 #include "config/fields.h"
 
-enum { OBJECT_CHUNK = 256, SCRATCH_CHUNK = 4096 };
+enum { OBJECT_CHUNK = 256, OBJECT_MOST = 4096, SCRATCH_CHUNK = 4096 };
 
 const struct trie_edit builder_own = {1, NULL};
 
@@ -76,6 +76,20 @@ void item_release(struct builder *b, struct item *item)
     free(item);
 }
 
+struct str builder_user(const struct builder *b, enum kind kind, struct str id, enum kind from)
+{
+    const struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+
+    if (!item)
+        return STR_NONE;
+    for (const struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
+        const struct item *user = CONTAINER(l, const struct edge, link)->from;
+        if (user->kind == from)
+            return user->id;
+    }
+    return STR_NONE;
+}
+
 void item_touch(struct builder *b, struct item *route)
 {
     if (list_empty(&route->dirty))
@@ -97,29 +111,27 @@ static void touch_dependants(struct builder *b, struct item *item)
 
 static void edges_join(struct object *o)
 {
-    struct edge *edges[] = {&o->service, &o->plugin_config, &o->upstream_ref};
-
-    for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
-        if (edges[i]->to)
-            list_append(&edges[i]->to->dependants, &edges[i]->link);
+    for (enum edge_kind k = 0; k < EDGE_COUNT; k++)
+        if (o->edges[k])
+            list_append(&o->edges[k]->to->dependants, &o->edges[k]->link);
 }
 
 static void edges_leave(struct builder *b, struct object *o)
 {
-    struct edge *edges[] = {&o->service, &o->plugin_config, &o->upstream_ref};
-
-    for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
-        if (edges[i]->to) {
-            list_remove(&edges[i]->link);
-            item_release(b, edges[i]->to);
+    for (enum edge_kind k = 0; k < EDGE_COUNT; k++)
+        if (o->edges[k]) {
+            list_remove(&o->edges[k]->link);
+            item_release(b, o->edges[k]->to);
         }
 }
 
-static struct object *object_new(struct builder *b, struct item *item)
+static struct object *object_new(struct builder *b, enum kind kind, struct item *item)
 {
     struct arena arena;
 
     arena_init(&arena, &b->objects);
+    if (b->sizes[kind] > OBJECT_CHUNK)
+        arena_reserve(&arena, b->sizes[kind]);
     struct object *o = arena_zero(&arena, sizeof(*o));
     o->arena = arena;
     o->born = b->version;
@@ -141,9 +153,19 @@ static void object_free(void *p)
     arena_fini(&arena);
 }
 
+/* Documents of a kind are often alike: the next one gets what this one took, so that little is lost
+ * at the end of its chunk. */
+static void object_measure(struct builder *b, enum kind kind, const struct object *o)
+{
+    size_t used = arena_used(&o->arena), *size = &b->sizes[kind];
+
+    used = used > OBJECT_MOST ? OBJECT_MOST : used;
+    *size = used > *size ? used : *size - (*size - used) / 4;
+}
+
 static void link_free(void *p)
 {
-    struct arena arena = ((struct link *)p)->arena;
+    struct arena arena = *((struct link *)p)->arena;
 
     arena_fini(&arena);
 }
@@ -158,6 +180,8 @@ void object_drop(struct builder *b, struct object *o)
 
 void link_drop(struct builder *b, struct link *l)
 {
+    if (!l->arena)
+        return;
     if (l->born == b->version)
         link_free(l);
     else
@@ -170,7 +194,7 @@ const struct chain *object_chain(struct object *o)
         struct plugin_use *uses = arena_alloc(&o->arena, o->plugins.n * sizeof(*uses));
         unsigned n = 0;
         for (unsigned i = 0; i < o->plugins.n; i++)
-            if (!o->plugins.items[i].closed)
+            if (!entry_is_closed(&o->plugins.items[i]))
                 uses[n++] = o->plugins.items[i].use;
         o->chain = chain_new(&o->arena, uses, n);
         o->chained = true;
@@ -236,7 +260,7 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
         compile_fail_schema(c, "%.*s", STR_ARG(err));
         return NULL;
     }
-    c->o = object_new(b, item);
+    c->o = object_new(b, c->kind, item);
     if (compile_doc(c, &doc))
         return c->o;
     edges_leave(b, c->o);
@@ -413,7 +437,7 @@ static void free_item(void *arg, struct str key, enum trie_slot slot, void *valu
     (void)arg;
     (void)key;
     (void)slot;
-    if (item->link)
+    if (item->link && item->link->arena)
         link_free(item->link);
     if (item->object)
         object_free(item->object);

@@ -44,6 +44,11 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
 typedef void builder_bad_fn(void *arg, struct str key, struct str why);
 void builder_bad(const struct builder *b, builder_bad_fn *each, void *arg);
 
+/* The id of a document of kind `from` that names this one (by upstream_id and the like), borrowed
+ * until the next builder_apply; absent: there is none. Documents that do not compile are not seen.
+ * The cost grows with the documents of other kinds alone that name it. */
+struct str builder_user(const struct builder *b, enum kind kind, struct str id, enum kind from);
+
 /* The snapshot of everything applied so far, with one reference for the caller. The same pointer as
  * before when nothing was applied. Also frees what no thread can reach any more. */
 const struct snapshot *builder_publish(struct builder *b);
