@@ -73,6 +73,9 @@ enum field_rule_type {
     RULE_ALL_NONE_OR_ONE,
     RULE_DEPENDS_SCHEMA, /* as RULE_DEPENDS, in the words of a dependent schema */
     RULE_EXCLUDES, /* when the first field of a group is present, not all of the others may be */
+    /* As RULE_ONE_OF, and no field of two groups; then the message names the groups: "a/b and c
+     * cannot be specified at the same time". */
+    RULE_ONE_OF_NAMED,
 };
 
 struct field_rule {
@@ -98,6 +101,13 @@ struct field_list {
 struct field_pair {
     struct str key, value;
 };
+
+/* True for `$secret://…` and `$ENV://…` (the latter in any case): text that stands for a value kept
+ * elsewhere, and must not be taken for the value itself. */
+static inline bool field_text_refers(struct str s)
+{
+    return str_starts(s, STR("$secret://")) || str_eq_nocase(str_head(s, 7), STR("$ENV://"));
+}
 
 /* json is borrowed: valid while the document is compiled, not after. */
 struct field_member {

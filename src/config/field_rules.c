@@ -130,6 +130,40 @@ static bool rule_one_of(struct parse *p, const struct fields *fields, const json
     return true;
 }
 
+static bool any_is_present(const json_t *in, struct str group)
+{
+    struct str name;
+
+    while (rule_part(&group, ',', &name))
+        if (json_object_getn(in, name.p, name.n))
+            return true;
+    return false;
+}
+
+static bool rule_one_of_named(struct parse *p, const struct fields *fields, const json_t *in,
+                              const struct field_rule *rule)
+{
+    struct str groups = str_of(rule->groups), group, name;
+    struct buf text;
+    int n = 0;
+
+    while (rule_part(&groups, '|', &group))
+        n += any_is_present(in, group);
+    if (n < 2)
+        return rule_one_of(p, fields, in, rule, false);
+    buf_init(&text, 8192);
+    for (groups = str_of(rule->groups); rule_part(&groups, '|', &group);) {
+        if (!any_is_present(in, group))
+            continue;
+        buf_printf(&text, "%s", text.n ? " and " : "");
+        for (const char *slash = ""; rule_part(&group, ',', &name); slash = "/")
+            buf_printf(&text, "%s%.*s", slash, STR_ARG(name));
+    }
+    parse_fail(p, "%.*s cannot be specified at the same time", STR_ARG(buf_str(&text)));
+    buf_fini(&text);
+    return false;
+}
+
 static bool rule_all(struct parse *p, const struct fields *fields, const json_t *in,
                      const struct field_rule *rule)
 {
@@ -172,6 +206,8 @@ static bool rule_check(struct parse *p, const struct fields *fields, const json_
         return rule_any_of(p, fields, in, rule);
     case RULE_ONE_OF:
         return rule_one_of(p, fields, in, rule, false);
+    case RULE_ONE_OF_NAMED:
+        return rule_one_of_named(p, fields, in, rule);
     case RULE_NOT_BOTH:
         return rule_not_both(p, fields, in, rule);
     }
@@ -183,7 +219,7 @@ static const int rank[] = {
     [RULE_DEPENDS] = 0,         [RULE_DEPENDS_SCHEMA] = 0, [RULE_EXCLUDES] = 0,
     [RULE_MIN_FIELDS] = 1,      [RULE_MAX_FIELDS] = 2,     [RULE_ALL_ONE_OF] = 3,
     [RULE_ALL_NONE_OR_ONE] = 3, [RULE_ANY_OF] = 4,         [RULE_ONE_OF] = 5,
-    [RULE_NOT_BOTH] = 6,
+    [RULE_NOT_BOTH] = 6,        [RULE_ONE_OF_NAMED] = 5,
 };
 
 static bool rules_ranked(struct parse *p, const struct fields *fields, const json_t *in, int from,

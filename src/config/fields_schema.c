@@ -243,6 +243,7 @@ static void put_rule(json_t *schema, const struct field_rule *rule)
 {
     switch (rule->type) {
     case RULE_ONE_OF:
+    case RULE_ONE_OF_NAMED:
         put(schema, "oneOf", groups_json(rule));
         break;
     case RULE_ANY_OF:
