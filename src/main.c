@@ -1,9 +1,430 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: arguments, signals, start and stop order. */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-int main(void)
+#include "admin/server.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "config/settings.h"
+#include "exchange/access_log.h"
+#include "exchange/worker.h"
+#include "loop/jobs.h"
+#include "loop/log_file.h"
+#include "loop/tls.h"
+#include "plugin/registry.h"
+#include "store/keeper.h"
+
+enum { JOB_THREADS = 4 };
+
+/* All that lives as long as the process serves. Started top down, stopped bottom up. */
+struct program {
+    struct arena arena;
+    struct str err;
+    struct settings *settings;
+    struct log_writer *log_writer;
+    struct jobs *jobs;
+    const struct plugin **plugins; /* those that are enabled; NULL-ended */
+    unsigned started;              /* of them, how many have been started */
+    struct builder *builder;
+    struct keeper *keeper;
+    struct worker_config config;
+    struct worker **workers;
+    unsigned nworkers;
+    struct admin *admin;
+    struct admin_server *admin_server;
+};
+
+static bool fail(struct program *p, const char *what)
 {
-    puts("eclusa " ECLUSA_VERSION);
+    fprintf(stderr, "eclusa: %s: %.*s\n", what, STR_ARG(p->err));
+    return false;
+}
+
+/* ---- Plugins
+ * ----------------------------------------------------------------------------------------- */
+
+static void choose_plugins(struct program *p)
+{
+    size_t n = 0, kept = 0;
+
+    while (plugin_registry[n])
+        n++;
+    p->plugins = arena_zero(&p->arena, (n + 1) * sizeof(*p->plugins));
+    for (size_t i = 0; i < n; i++)
+        if (settings_has_plugin(p->settings, str_of(plugin_registry[i]->name)))
+            p->plugins[kept++] = plugin_registry[i];
+}
+
+static bool start_plugins(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct plugin_env env = {
+        .data_dir = s->data_dir, .threads = s->workers, .apisix = s->apisix, .eclusa = s->eclusa};
+
+    for (; p->plugins[p->started]; p->started++) {
+        const struct plugin *plugin = p->plugins[p->started];
+        const json_t *attr = s->plugin_attr ? json_object_get(s->plugin_attr, plugin->name) : NULL;
+        if (plugin->start && !plugin->start(attr, &env, &p->err))
+            return fail(p, plugin->name);
+    }
+    return true;
+}
+
+static void stop_plugins(struct program *p)
+{
+    while (p->started--)
+        if (p->plugins[p->started]->stop)
+            p->plugins[p->started]->stop();
+}
+
+/* ---- Start
+ * ------------------------------------------------------------------------------------------- */
+
+/* Client connections, upstream connections and files need a descriptor each. */
+static void raise_file_limit(const struct settings *s)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= s->max_open_files)
+        return;
+    limit.rlim_cur = limit.rlim_max < s->max_open_files ? limit.rlim_max : s->max_open_files;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < s->max_open_files)
+        log_warn("only %llu open files are allowed, worker_rlimit_nofile asks for %u",
+                 (unsigned long long)limit.rlim_cur, s->max_open_files);
+}
+
+static bool make_dirs(struct program *p, struct str path)
+{
+    char *z = str_dup(path);
+    bool ok = true;
+
+    for (char *at = z + 1; ok; at++) {
+        if (*at && *at != '/')
+            continue;
+        char c = *at;
+        *at = 0;
+        ok = mkdir(z, 0700) == 0 || errno == EEXIST;
+        *at = c;
+        if (!c)
+            break;
+    }
+    if (!ok)
+        p->err = arena_printf(&p->arena, "cannot make %s: %s", z, strerror(errno));
+    free(z);
+    return ok;
+}
+
+static bool open_logs(struct program *p)
+{
+    const struct settings_log *l = &p->settings->log;
+    struct log_file *f = NULL;
+
+    p->log_writer = log_writer_start();
+    if (l->error_file.p) {
+        f = log_writer_open(p->log_writer, l->error_file, &p->arena, &p->err);
+        if (!f)
+            return fail(p, "error log");
+    } else {
+        f = log_writer_open(p->log_writer, STR("stderr"), &p->arena, &p->err);
+    }
+    log_writer_errors_to(p->log_writer, f, l->error_level);
+    if (!l->access)
+        return true;
+    ptrdiff_t slash = str_rfind(l->access_file, '/');
+    if (slash > 0 && !make_dirs(p, str_head(l->access_file, (size_t)slash)))
+        return fail(p, "access log");
+    f = log_writer_open(p->log_writer, l->access_file, &p->arena, &p->err);
+    if (!f)
+        return fail(p, "access log");
+    p->config.access_log = access_log_new(f, l->access_format, l->access_escape == ESCAPE_JSON,
+                                          l->access_buffer, l->access_flush_ms, &p->arena);
+    return true;
+}
+
+static bool set_listeners(struct program *p)
+{
+    const struct settings *s = p->settings;
+
+    p->config.listen = arena_zero(&p->arena, s->nlisten * sizeof(*p->config.listen));
+    p->config.nlisten = s->nlisten;
+    for (unsigned i = 0; i < s->nlisten; i++) {
+        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &p->config.listen[i])) {
+            p->err = arena_printf(&p->arena, "\"%.*s\" is not an address",
+                                  STR_ARG(s->listen[i].ip));
+            return fail(p, "apisix.node_listen");
+        }
+    }
+    return true;
+}
+
+static bool set_config(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct worker_config *c = &p->config;
+    struct str *servers = arena_zero(&p->arena, (s->dns.nservers + 1) * sizeof(*servers));
+
+    c->limits = (struct conn_limits){
+        .head = {.head_bytes = (uint32_t)s->http.max_header_bytes,
+                 .uri_bytes = (uint32_t)s->http.max_uri_bytes,
+                 .headers = (uint16_t)(s->http.max_headers < HEADERS_MAX ? s->http.max_headers
+                                                                         : HEADERS_MAX)},
+        .keepalive_ms = s->http.keepalive_ms,
+        .head_ms = s->http.header_ms,
+        .body_ms = s->http.body_ms,
+        .send_ms = s->http.send_ms,
+        .body_bytes = (uint64_t)s->http.max_body,
+    };
+    c->upstream_head = (struct h1_limits){.head_bytes = 65536, .headers = HEADERS_MAX};
+    for (unsigned i = 0; i < s->dns.nservers; i++)
+        servers[i] = s->dns.servers[i];
+    c->dns = (struct dns_config){.servers = servers,
+                                 .nservers = s->dns.nservers,
+                                 .valid_ms = s->dns.valid_ms,
+                                 .timeout_ms = s->dns.timeout_ms,
+                                 .ipv6 = s->dns.ipv6};
+    if (s->server_header.n)
+        c->server_header = s->server_header;
+    c->replay_bytes = s->http.request_buffer;
+    c->verify_upstreams = s->verify_upstreams;
+    c->show_upstream_status = s->show_upstream_status;
+    c->delete_uri_tail_slash = s->delete_uri_tail_slash;
+    c->drain_ms = s->shutdown_ms;
+    c->jobs = p->jobs;
+    c->tls_verified = tls_client_context(s->trusted_certificate, true, &p->arena, &p->err);
+    if (!c->tls_verified)
+        return fail(p, "apisix.ssl.ssl_trusted_certificate");
+    c->tls_unverified = tls_client_context(STR_NONE, false, &p->arena, &p->err);
+    return set_listeners(p);
+}
+
+/* On the keeper's thread: a new configuration goes to every worker, with a reference for each. */
+static void on_publish(void *arg, const struct snapshot *snapshot)
+{
+    struct program *p = arg;
+
+    for (unsigned i = 0; i < p->nworkers; i++) {
+        snapshot_get(snapshot);
+        worker_publish(p->workers[i], snapshot);
+    }
+    snapshot_put(snapshot);
+}
+
+static bool start_keeper(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct builder_env env = {.plugins = p->plugins,
+                              .router_host_first = s->router_host_first,
+                              .verify_upstreams = s->verify_upstreams};
+
+    if (!make_dirs(p, s->data_dir))
+        return fail(p, "eclusa.data_dir");
+    struct store *store = store_sqlite_open(s->data_dir, &p->arena, &p->err);
+    if (!store)
+        return fail(p, "store");
+    p->builder = builder_new(&env);
+    p->keeper = keeper_start(store, p->builder, on_publish, p);
+    if (p->keeper)
+        return true;
+    p->err = STR("the stored configuration could not be read");
+    return fail(p, "store");
+}
+
+static bool start_workers(struct program *p)
+{
+    unsigned n = p->settings->workers;
+    struct worker **workers = arena_zero(&p->arena, n * sizeof(*workers));
+
+    for (unsigned i = 0; i < n; i++) {
+        workers[i] = worker_new(i, &p->config, keeper_snapshot(p->keeper), &p->arena, &p->err);
+        if (!workers[i])
+            return fail(p, "worker");
+    }
+    p->workers = workers;
+    p->nworkers = n;
+    return true;
+}
+
+static bool start_admin(struct program *p)
+{
+    struct settings_admin *sa = &p->settings->admin;
+    struct addr addr;
+
+    if (!sa->enabled)
+        return true;
+    if (sa->key_generated && !settings_admin_key(p->settings, &p->arena, &p->err))
+        return fail(p, "admin key");
+    struct admin_config config = {.keys = sa->keys,
+                                  .nkeys = sa->nkeys,
+                                  .key_required = sa->key_required,
+                                  .allow = sa->allow,
+                                  .cors = sa->cors,
+                                  .v3 = true,
+                                  .prefix = STR("/apisix"),
+                                  .plugins = p->plugins};
+    p->admin = admin_new(&config, p->keeper);
+    if (!addr_parse(sa->listen.ip, sa->listen.port, &addr)) {
+        p->err = arena_printf(&p->arena, "\"%.*s\" is not an address", STR_ARG(sa->listen.ip));
+        return fail(p, "deployment.admin.admin_listen");
+    }
+    p->admin_server = admin_server_new(p->admin, &addr, p->config.server_header, &p->arena,
+                                       &p->err);
+    return p->admin_server || fail(p, "deployment.admin.admin_listen");
+}
+
+/* ---- Commands
+ * ------------------------------------------------------------------------------------------ */
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGQUIT);
+    sigaddset(set, SIGUSR1);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Serves until a signal asks for the end. */
+static void serve(struct program *p, const sigset_t *signals)
+{
+    int sig = 0;
+
+    for (unsigned i = 0; i < p->nworkers; i++)
+        worker_start(p->workers[i]);
+    if (p->admin_server)
+        admin_server_run(p->admin_server);
+    log_notice("eclusa " ECLUSA_VERSION " is serving with %u workers", p->nworkers);
+    while (sigwait(signals, &sig) == 0 && (sig == SIGUSR1 || sig == SIGHUP))
+        if (sig == SIGUSR1)
+            log_writer_reopen(p->log_writer);
+    log_notice("signal %d: stopping", sig);
+    if (p->admin_server)
+        admin_server_stop(p->admin_server);
+    for (unsigned i = 0; i < p->nworkers; i++)
+        sig == SIGINT ? worker_stop(p->workers[i]) : worker_drain(p->workers[i]);
+    for (unsigned i = 0; i < p->nworkers; i++)
+        worker_join(p->workers[i]);
+}
+
+static void stop(struct program *p)
+{
+    if (p->admin)
+        admin_free(p->admin);
+    if (p->keeper)
+        keeper_stop(p->keeper);
+    if (p->jobs)
+        jobs_free(p->jobs);
+    stop_plugins(p);
+    SSL_CTX_free(p->config.tls_verified);
+    SSL_CTX_free(p->config.tls_unverified);
+    if (p->log_writer) {
+        log_writer_errors_to(p->log_writer, NULL, LOG_WARN);
+        log_writer_stop(p->log_writer);
+    }
+}
+
+static int command_run(struct program *p)
+{
+    sigset_t signals;
+
+    block_signals(&signals);
+    hash_setup();
+    if (!open_logs(p))
+        return 1;
+    raise_file_limit(p->settings);
+    choose_plugins(p);
+    p->jobs = jobs_new(JOB_THREADS);
+    if (!set_config(p) || !start_plugins(p) || !start_keeper(p) || !start_workers(p) ||
+        !start_admin(p))
+        return 1;
+    serve(p, &signals);
+    stop(p);
     return 0;
+}
+
+static int command_test(struct program *p)
+{
+    struct str err;
+    SSL_CTX *ctx = tls_client_context(p->settings->trusted_certificate, true, &p->arena, &err);
+
+    if (!ctx) {
+        fprintf(stderr, "eclusa: apisix.ssl.ssl_trusted_certificate: %.*s\n", STR_ARG(err));
+        fprintf(stderr, "configuration test failed\n");
+        return 1;
+    }
+    SSL_CTX_free(ctx);
+    printf("configuration test is successful\n");
+    return 0;
+}
+
+static const char usage[] =
+    "Usage: eclusa COMMAND [-c FILE]\n"
+    "\n"
+    "  run      start the gateway in the foreground\n"
+    "  test     check the configuration file and say what is wrong with it\n"
+    "  version  print the version\n"
+    "  help     print this text\n"
+    "\n"
+    "  -c FILE  configuration file (APISIX's config.yaml); default conf/config.yaml\n"
+    "           when it is there, else built-in defaults\n"
+    "\n"
+    "Signals: SIGTERM and SIGQUIT finish the requests under way and end; SIGINT ends at\n"
+    "once; SIGUSR1 opens the log files anew.\n";
+
+static int run_command(const char *command, const char *file)
+{
+    struct program *p = mem_zero(sizeof(*p));
+    int code = 1;
+
+    arena_init(&p->arena, NULL);
+    p->settings = settings_load(str_of(file), &p->arena, &p->err);
+    if (p->settings)
+        code = strcmp(command, "run") == 0 ? command_run(p) : command_test(p);
+    else
+        fprintf(stderr, "eclusa: %.*s\n", STR_ARG(p->err));
+    if (!p->settings && strcmp(command, "test") == 0)
+        fprintf(stderr, "configuration test failed\n");
+    if (p->settings)
+        settings_free(p->settings);
+    arena_fini(&p->arena);
+    free(p);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "help";
+    const char *file = NULL;
+    int option;
+
+    optind = 2;
+    while (argc > 2 && (option = getopt(argc, argv, "c:")) != -1) {
+        if (option != 'c')
+            return 2;
+        file = optarg;
+    }
+    if (strcmp(command, "run") == 0 || strcmp(command, "test") == 0)
+        return run_command(command, file);
+    if (strcmp(command, "version") == 0 || strcmp(command, "-v") == 0 ||
+        strcmp(command, "--version") == 0) {
+        puts(ECLUSA_VERSION);
+        return 0;
+    }
+    bool asked = strcmp(command, "help") == 0 || strcmp(command, "-h") == 0 ||
+                 strcmp(command, "--help") == 0;
+    fputs(usage, asked ? stdout : stderr);
+    if (!asked)
+        fprintf(stderr, "\neclusa: unknown command \"%s\"\n", command);
+    return asked ? 0 : 2;
 }

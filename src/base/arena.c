@@ -37,9 +37,20 @@ static bool chunk_is_pooled(const struct arena *a, const struct arena_chunk *c)
     return a->pool && c->size == a->pool->chunk_size && a->pool->count < a->pool->max;
 }
 
+void arena_on_fini(struct arena *a, void (*fn)(void *arg), void *arg)
+{
+    struct arena_hook *h = arena_alloc(a, sizeof(*h));
+
+    *h = (struct arena_hook){.next = a->hooks, .fn = fn, .arg = arg};
+    a->hooks = h;
+}
+
 void arena_fini(struct arena *a)
 {
     struct arena_chunk *c = a->chunks;
+
+    for (struct arena_hook *h = a->hooks; h; h = h->next)
+        h->fn(h->arg);
 
     while (c) {
         struct arena_chunk *next = c->next;
@@ -105,6 +116,29 @@ static char *alloc_slow(struct arena *a, size_t n)
     }
 #endif
     return start;
+}
+
+void arena_reserve(struct arena *a, size_t n)
+{
+#ifdef ARENA_MALLOC
+    (void)a;
+    (void)n;
+#else
+    size_t size = n + sizeof(struct arena_chunk);
+    struct arena_chunk *c = mem_alloc(size);
+
+    c->size = size;
+    c->next = a->chunks;
+    a->chunks = c;
+    a->total += size;
+    a->at = (char *)(c + 1);
+    a->end = (char *)c + size;
+#endif
+}
+
+size_t arena_used(const struct arena *a)
+{
+    return a->total - (size_t)(a->end - a->at);
 }
 
 char *arena_bytes(struct arena *a, size_t n)

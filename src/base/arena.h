@@ -23,9 +23,17 @@ struct arena_pool {
     unsigned count, max;
 };
 
+/* What is to be undone with the arena. */
+struct arena_hook {
+    struct arena_hook *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
 struct arena {
     char *at, *end;
     struct arena_chunk *chunks;
+    struct arena_hook *hooks;
     struct arena_pool *pool; /* NULL: chunks from the heap */
     size_t total;            /* bytes held in chunks */
 };
@@ -39,11 +47,20 @@ void arena_init(struct arena *a, struct arena_pool *pool);
 /* Frees everything given out. */
 void arena_fini(struct arena *a);
 
+/* fn(arg) is called by arena_fini, before any memory goes, last registered first: for what is kept
+ * outside of the arena but belongs to what is in it. */
+void arena_on_fini(struct arena *a, void (*fn)(void *arg), void *arg);
+
 /* n bytes aligned for any type, not zeroed; never NULL. They live until arena_fini. */
 void *arena_alloc(struct arena *a, size_t n) __attribute__((returns_nonnull));
 void *arena_zero(struct arena *a, size_t n) __attribute__((returns_nonnull));
 /* Bytes without alignment, for strings. */
 char *arena_bytes(struct arena *a, size_t n) __attribute__((returns_nonnull));
+/* The next n bytes come from one chunk of the heap that is no larger than they need; for arenas
+ * that live long and whose size is known beforehand. */
+void arena_reserve(struct arena *a, size_t n);
+/* Bytes given out, and lost between them. */
+size_t arena_used(const struct arena *a);
 /* A copy, with a NUL behind it that the length does not count. */
 struct str arena_str(struct arena *a, struct str s);
 struct str arena_printf(struct arena *a, const char *fmt, ...)

@@ -36,14 +36,14 @@ void exchange_go(struct exchange *ex, enum step_name to)
     ASSERT(may_go[ex->step] & (1u << to));
     ex->trail[ex->ntrail++ % sizeof(ex->trail)] = (uint8_t)to;
     ex->step = (uint8_t)to;
-    ex->at = 0;
+    ex->at = ex->pass = 0;
 }
 
 void exchange_describe(void *arg, char *out, unsigned long size)
 {
     const struct exchange *ex = arg;
-    size_t n = (size_t)snprintf(out, size, "exchange %.*s %.*s, trail",
-                                STR_ARG(ex->req.method), STR_ARG(ex->req.target));
+    size_t n = (size_t)snprintf(out, size, "exchange %.*s %.*s, trail", STR_ARG(ex->req.method),
+                                STR_ARG(ex->req.target));
 
     for (unsigned i = ex->ntrail > sizeof(ex->trail) ? ex->ntrail - sizeof(ex->trail) : 0;
          i < ex->ntrail && n < size; i++)
@@ -51,7 +51,8 @@ void exchange_describe(void *arg, char *out, unsigned long size)
                               step_names[ex->trail[i % sizeof(ex->trail)]]);
 }
 
-/* ---- Birth --------------------------------------------------------------------------------------- */
+/* ---- Birth
+ * --------------------------------------------------------------------------------------- */
 
 static const char *moved(const char *p, const char *base, size_t n, const char *copy)
 {
@@ -104,6 +105,7 @@ static struct exchange *exchange_new(struct worker *w, struct stream *down,
     ex->arena = a;
     ex->worker = w;
     ex->down = down;
+    ex->from = down;
     ex->hold = worker_hold(w);
     ex->res_length = LENGTH_UNKNOWN;
     ex->start_us = w->thread.loop.now_us;
@@ -116,18 +118,14 @@ static struct exchange *exchange_new(struct worker *w, struct stream *down,
     return ex;
 }
 
-/* ---- Death ---------------------------------------------------------------------------------------- */
+/* ---- Death
+ * ---------------------------------------------------------------------------------------- */
 
 static void exchange_free(struct exchange *ex)
 {
     struct worker *w = ex->worker;
     struct arena a = ex->arena;
 
-    while (ex->end_hooks) {
-        struct end_hook *h = ex->end_hooks;
-        ex->end_hooks = h->next;
-        h->fn(h->arg);
-    }
     buf_fini(&ex->body);
     buf_fini(&ex->held);
     worker_release(w, ex->hold);
@@ -147,7 +145,8 @@ static bool step_log(struct exchange *ex)
     return false;
 }
 
-/* ---- Routing ---------------------------------------------------------------------------------------- */
+/* ---- Routing
+ * ---------------------------------------------------------------------------------------- */
 
 static struct str lower(struct exchange *ex, struct str s)
 {
@@ -188,7 +187,7 @@ static void find_route(struct exchange *ex)
     struct match m = {.host = ex->host,
                       .path = ex->path,
                       .method = ex->method,
-                      .client = &ex->down->client->sa,
+                      .client = &ex->from->client->sa,
                       .test = test_vars,
                       .arg = ex};
     struct str path = ex->path;
@@ -271,7 +270,8 @@ static bool step_request(struct exchange *ex)
     return false;
 }
 
-/* ---- The driver ------------------------------------------------------------------------------------- */
+/* ---- The driver
+ * ------------------------------------------------------------------------------------- */
 
 /* Its next move is an event's. */
 static bool step_waits(struct exchange *ex)
@@ -313,7 +313,8 @@ void exchange_op_done(struct exchange *ex)
         exchange_run(ex);
 }
 
-/* ---- The stream's side ------------------------------------------------------------------------------- */
+/* ---- The stream's side
+ * ------------------------------------------------------------------------------- */
 
 static void on_request(struct stream *s, const struct h1_request *req)
 {
@@ -331,7 +332,8 @@ static void copy_trailers(struct exchange *ex, const struct head *trailers)
     head_copy(ex->req_trailers, trailers, &ex->arena, 0);
 }
 
-/* Keeps a piece that cannot go upstream yet, and slows the client down when there is enough of it. */
+/* Keeps a piece that cannot go upstream yet, and slows the client down when there is enough of it.
+ */
 static void gather(struct exchange *ex, struct str data)
 {
     bool room = buf_add(&ex->body, data);

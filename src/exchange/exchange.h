@@ -59,17 +59,13 @@ struct run {
 /* Response headers set before there is a response: kept in order, applied to whatever comes. */
 enum { EARLY_SET, EARLY_ADD, EARLY_REMOVE };
 
-struct end_hook {
-    struct end_hook *next;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
 struct op;
 
 struct exchange {
     struct worker *worker;
     struct stream *down; /* NULL: the client is gone, or has got all */
+    const struct stream
+        *from; /* the same, never NULL: what is known of the client, until the log step */
     struct leg leg;
     struct arena arena;
     struct hold *hold;
@@ -80,14 +76,14 @@ struct exchange {
     /* where it stands */
     uint8_t step, pass, trail[12];
     uint8_t ntrail;
-    uint16_t at;        /* index in the phase that is running */
-    uint16_t npending;  /* operations under way */
-    uint16_t tries;     /* upstream attempts made */
-    bool running;       /* inside exchange_run */
-    bool rerun;         /* exchange_run was asked for while it ran */
+    uint16_t at;       /* index in the phase that is running */
+    uint16_t npending; /* operations under way */
+    uint16_t tries;    /* upstream attempts made */
+    bool running;      /* inside exchange_run */
+    bool rerun;        /* exchange_run was asked for while it ran */
+    bool consumer_merged;
     enum reason reason; /* why it ended as it did */
     struct op *ops;
-    struct end_hook *end_hooks;
     struct run runs[SCOPE_COUNT];
 
     /* request */
@@ -104,6 +100,7 @@ struct exchange {
     bool body_kept;      /* body holds all that has come so far */
     bool body_replaced;  /* request_body_set */
     bool body_paused;
+    struct task body_task;
     struct str new_body;
     struct head *req_trailers; /* NULL: none */
 
@@ -123,13 +120,12 @@ struct exchange {
     bool ours;          /* made here */
     bool responded;     /* the head has gone to the client */
     bool response_done; /* all of the body has come from the upstream */
-    bool held_waiting;  /* header_filter waits: the leg is paused */
+    bool filtering;     /* step_response has begun: the head is made */
     bool body_changes;
     size_t hold_max; /* response_body_hold; 0: not */
     struct buf held;
-    struct head res; /* lines in the arena */
-    struct head early;
-    bool early_any;
+    struct head res;   /* lines in the arena */
+    struct head early; /* header->spare: EARLY_* */
     struct str reply_body;
     int64_t res_length; /* of the body to be sent; LENGTH_UNKNOWN */
 
@@ -140,8 +136,9 @@ struct exchange {
     uint64_t upstream_bytes;
     struct str upstream_addrs, upstream_statuses,
         upstream_times; /* of earlier tries, comma-separated */
-    struct str request_id;
-    struct str cache_status;
+    struct str remote_user;
+    struct set_var *set_vars; /* var_set */
+    int upstream_status;      /* of the response; status may be changed by plugins */
 };
 
 extern const struct stream_handler exchange_stream_handler;

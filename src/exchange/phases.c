@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running plugins: phases of chains, in APISIX's order (inventory §2.5), filters of `_meta`, consumers. */
+/* Running plugins: phases of chains, in APISIX's order (inventory §2.5), filters of `_meta`,
+ * consumers. */
 #include <stdio.h>
 
 #include "base/panic.h"
@@ -104,7 +105,8 @@ static enum verdict run_list(struct exchange *ex, struct run *run, enum phase ph
     return NEXT;
 }
 
-/* ---- Rewrite and access ------------------------------------------------------------------------------ */
+/* ---- Rewrite and access
+ * ------------------------------------------------------------------------------ */
 
 static bool is_of_consumer(const struct step *s)
 {
@@ -117,8 +119,7 @@ static void merge_consumer(struct exchange *ex)
     const struct consumer *c = ex->consumer;
     struct run *run = &ex->runs[SCOPE_ROUTE];
 
-    if (!c || !c->nuses)
-        return;
+    ex->consumer_merged = true;
     run->chain = chain_overlay(&ex->arena, run->chain, c->uses, c->nuses);
     if (run->chain->frame_size > run->frames_size)
         run->more_frames = arena_zero(&ex->arena, run->chain->frame_size - run->frames_size);
@@ -126,7 +127,7 @@ static void merge_consumer(struct exchange *ex)
     run->filter_known = run->filtered = 0;
 }
 
-enum { PASS_CONSUMER = 2, PASSES = 6 };
+enum { PASS_CONSUMER = 2, PASSES = 5 };
 
 enum verdict passes_run(struct exchange *ex)
 {
@@ -134,18 +135,20 @@ enum verdict passes_run(struct exchange *ex)
         uint8_t scope, phase;
         bool (*wanted)(const struct step *s);
     } passes[PASSES] = {
-        {SCOPE_GLOBAL, PHASE_REWRITE, NULL}, {SCOPE_ROUTE, PHASE_REWRITE, NULL},
-        {SCOPE_ROUTE, PHASE_REWRITE, is_of_consumer}, {SCOPE_GLOBAL, PHASE_ACCESS, NULL},
+        {SCOPE_GLOBAL, PHASE_REWRITE, NULL},
+        {SCOPE_ROUTE, PHASE_REWRITE, NULL},
+        {SCOPE_ROUTE, PHASE_REWRITE, is_of_consumer},
+        {SCOPE_GLOBAL, PHASE_ACCESS, NULL},
         {SCOPE_ROUTE, PHASE_ACCESS, NULL},
     };
 
     if (!ex->runs[SCOPE_GLOBAL].chain && !ex->runs[SCOPE_ROUTE].chain)
         return NEXT;
-    for (; ex->pass < PASSES - 1; ex->pass++) {
+    for (; ex->pass < PASSES; ex->pass++) {
         if (ex->pass == PASS_CONSUMER) {
             if (!ex->consumer || !ex->consumer->nuses)
                 continue;
-            if (ex->at == 0)
+            if (!ex->consumer_merged)
                 merge_consumer(ex);
         }
         enum verdict v = run_list(ex, &ex->runs[passes[ex->pass].scope], passes[ex->pass].phase,
@@ -156,7 +159,8 @@ enum verdict passes_run(struct exchange *ex)
     return NEXT;
 }
 
-/* ---- Later phases ------------------------------------------------------------------------------------- */
+/* ---- Later phases
+ * ------------------------------------------------------------------------------------- */
 
 enum verdict phase_run(struct exchange *ex, enum phase phase)
 {
@@ -188,8 +192,7 @@ static bool filter_scope(struct exchange *ex, struct run *run, struct chunk *chu
         const struct step *s = list->steps[i];
         if (!filter_lets(ex, run, s))
             continue;
-        enum verdict v =
-            s->use.plugin->body_filter(ex, s->use.conf, frame_of(run, s), chunk);
+        enum verdict v = s->use.plugin->body_filter(ex, s->use.conf, frame_of(run, s), chunk);
         ASSERT(v != WAIT && v != REPLY && !ex->npending);
         if (v != NEXT) {
             ex_log(ex, LOG_ERROR, "plugin %s failed in its body filter", s->use.plugin->name);

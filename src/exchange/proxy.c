@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The upstream side of an exchange: choosing an endpoint, sending the request, trying again. */
+#include "base/panic.h"
+#include "exchange/exchange.h"
+#include "exchange/worker.h"
+#include "http/uri.h"
+
+static const struct leg_handler leg_handler;
+
+bool method_is_idempotent(struct str m)
+{
+    return !(str_eq(m, STR("POST")) || str_eq(m, STR("PATCH")) || str_eq(m, STR("LOCK")));
+}
+
+static struct str sent_method(const struct exchange *ex)
+{
+    return ex->up_method.p ? ex->up_method : ex->req.method;
+}
+
+static const struct timeouts *timeouts_of(const struct exchange *ex)
+{
+    return ex->route->timeouts ? ex->route->timeouts : &ex->upstream->timeouts;
+}
+
+/* ---- Choosing
+ * ------------------------------------------------------------------------------------ */
+
+static void on_name(struct dns_wait *w)
+{
+    struct exchange *ex = CONTAINER(w, struct exchange, dns_wait);
+
+    ex->dns_waiting = false;
+    exchange_run(ex);
+}
+
+static void wait_for_name(struct exchange *ex, struct dns_name *name)
+{
+    ex->dns_wait.done = on_name;
+    list_init(&ex->dns_wait.link);
+    dns_wait_start(name, &ex->dns_wait);
+    ex->dns_waiting = true;
+}
+
+bool step_pick(struct exchange *ex)
+{
+    struct worker *w = ex->worker;
+    const struct snapshot *snap = ex->hold->snapshot;
+    struct dns_name *name = NULL;
+
+    if (ex->dns_waiting)
+        return false;
+    ex->upstream = snap->upstreams[ex->route->upstream];
+    if (!ex->upstream) {
+        exchange_fail(ex, REASON_NO_UPSTREAM);
+        return true;
+    }
+    if (ex->fresh) { /* the same endpoint again, on a connection of its own */
+        exchange_go(ex, STEP_BEFORE);
+        return true;
+    }
+    switch (live_pick(w->live, ex->upstream, &ex->tried, &ex->pick, &name)) {
+    case PICK_OK:
+        exchange_go(ex, STEP_BEFORE);
+        return true;
+    case PICK_WAIT:
+        wait_for_name(ex, name);
+        return false;
+    case PICK_UNRESOLVED:
+        exchange_fail(ex, REASON_DNS_FAILED);
+        return true;
+    case PICK_NONE:
+        exchange_fail(ex, ex->tries ? ex->reason : REASON_NO_UPSTREAM);
+        return true;
+    }
+    return false;
+}
+
+/* The Host that goes upstream (pass_host; inventory §3.1). */
+static struct str host_to_send(struct exchange *ex)
+{
+    const struct node *node = ex->pick.node;
+
+    if (ex->up_host.p)
+        return ex->up_host;
+    switch (ex->upstream->pass_host) {
+    case PASS_HOST_NODE:
+        return node->default_port ? node->host : node->address;
+    case PASS_HOST_REWRITE:
+        return ex->upstream->upstream_host;
+    case PASS_HOST_PASS:
+        break;
+    }
+    return ex->req.host.n ? ex->req.host : node->address;
+}
+
+/* The name to present and to verify in TLS: what the operator configured, and only for want of it
+ * what the client sent. */
+static struct str server_name(struct exchange *ex)
+{
+    struct str authority = ex->up_host, host;
+    uint16_t port;
+
+    if (!authority.p && ex->upstream->pass_host == PASS_HOST_REWRITE)
+        authority = ex->upstream->upstream_host;
+    if (!authority.p && !ex->pick.node->is_ip)
+        return ex->pick.node->host;
+    if (!authority.p && ex->upstream->pass_host == PASS_HOST_NODE)
+        return ex->pick.node->host;
+    if (!authority.p)
+        authority = ex->req.host;
+    return authority.n && uri_host_split(authority, &host, &port) ? host : ex->pick.node->host;
+}
+
+static void start_try(struct exchange *ex)
+{
+    struct worker *w = ex->worker;
+    const struct upstream *u = ex->upstream;
+    struct pool_limits limits = {.size = u->keepalive_size,
+                                 .requests = u->keepalive_requests,
+                                 .idle_ms = u->keepalive_idle_ms};
+    bool tls = ex->up_tls_set ? ex->up_tls : u->tls;
+    struct str name = tls ? server_name(ex) : STR_NONE;
+
+    ex->tries++;
+    ex->try_us = w->thread.loop.now_us;
+    ex->connect_us = ex->header_us = 0;
+    ex->request_sent = false;
+    ex->leg = (struct leg){.handler = &leg_handler};
+    ex->pool = live_pool(w->live, ex->pick.addr, tls, w->config->verify_upstreams && !u->verify_off,
+                         name);
+    /* What must not be sent twice is not sent on a connection that may be closing. */
+    bool careful = !method_is_idempotent(sent_method(ex));
+    switch (
+        pool_take(ex->pool, &ex->leg, &limits, timeouts_of(ex)->connect_ms, ex->fresh, careful)) {
+    case POOL_READY:
+        exchange_go(ex, STEP_SEND);
+        return;
+    case POOL_WAIT:
+        exchange_go(ex, STEP_CONNECT);
+        return;
+    case POOL_FAILED:
+        exchange_fail(ex, REASON_CONNECT_FAILED);
+        return;
+    }
+}
+
+bool step_before(struct exchange *ex)
+{
+    switch (phase_run(ex, PHASE_BEFORE_PROXY)) {
+    case NEXT:
+        start_try(ex);
+        return true;
+    case WAIT:
+        return false;
+    case REPLY:
+        ex->reason = REASON_PLUGIN_REPLY;
+        exchange_go(ex, STEP_RESPONSE);
+        return true;
+    case DROP:
+    case FAULT:
+        exchange_fail(ex, REASON_PLUGIN_FAULT);
+        return true;
+    }
+    return false;
+}
+
+/* ---- Sending
+ * ------------------------------------------------------------------------------------- */
+
+/* Headers that are written anew for the upstream, or end here. */
+static const bool replaced[HEADER_COUNT] = {
+    [HEADER_HOST] = true,
+    [HEADER_X_REAL_IP] = true,
+    [HEADER_X_FORWARDED_FOR] = true,
+    [HEADER_X_FORWARDED_HOST] = true,
+    [HEADER_X_FORWARDED_PORT] = true,
+    [HEADER_X_FORWARDED_PROTO] = true,
+    [HEADER_FORWARDED] = true,
+    [HEADER_PROXY_AUTHORIZATION] = true,
+};
+
+static void add(struct head *head, enum header_id id, struct str name, struct str value)
+{
+    bool ok = head_add(head, NULL, id, name, value);
+
+    ASSERT(ok);
+}
+
+/* The client's chain of addresses with its own added; several lines become one (RFC 9110 §5.3). */
+static struct str forwarded_for(struct exchange *ex)
+{
+    struct str all = STR_NONE, client = ex->from->client_text;
+
+    if (!ex->req.head.first[HEADER_X_FORWARDED_FOR])
+        return client;
+    for (unsigned i = ex->req.head.first[HEADER_X_FORWARDED_FOR] - 1u; i < ex->req.head.n; i++) {
+        const struct header *h = &ex->req.head.list[i];
+        if (h->id != HEADER_X_FORWARDED_FOR || !h->name_n)
+            continue;
+        all = all.n ? arena_printf(&ex->arena, "%.*s, %.*s", STR_ARG(all),
+                                   STR_ARG(header_str_value(h)))
+                    : header_str_value(h);
+    }
+    return arena_printf(&ex->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(client));
+}
+
+static struct str port_text(struct exchange *ex)
+{
+    char digits[8];
+    size_t n = h1_write_u64(digits, sock_addr_port(&ex->from->local->sa));
+
+    return arena_str(&ex->arena, str_make(digits, n));
+}
+
+/* The head for the upstream: the client's lines, with our own view of the client in front
+ * (inventory §2.6). */
+static void make_head(struct exchange *ex, struct head *head, struct header *lines, unsigned cap)
+{
+    head_init(head, lines, cap);
+    ex->up_host_sent = host_to_send(ex);
+    add(head, HEADER_HOST, STR("Host"), ex->up_host_sent);
+    add(head, HEADER_X_REAL_IP, STR("X-Real-IP"), ex->from->client_text);
+    add(head, HEADER_X_FORWARDED_FOR, STR("X-Forwarded-For"), forwarded_for(ex));
+    add(head, HEADER_X_FORWARDED_PROTO, STR("X-Forwarded-Proto"), request_scheme(ex));
+    if (ex->host.n)
+        add(head, HEADER_X_FORWARDED_HOST, STR("X-Forwarded-Host"), ex->host);
+    add(head, HEADER_X_FORWARDED_PORT, STR("X-Forwarded-Port"), port_text(ex));
+    for (unsigned i = 0; i < ex->req.head.n; i++) {
+        const struct header *h = &ex->req.head.list[i];
+        if (h->name_n && !replaced[h->id] && !h1_hop_by_hop(h->id) && head->n < cap)
+            head->list[head->n++] = *h;
+    }
+}
+
+static struct h1_out_body body_framing(const struct exchange *ex)
+{
+    struct h1_out_body body = {.framing = ex->req.framing, .length = ex->req.length};
+
+    if (ex->body_replaced)
+        return (struct h1_out_body){.framing = ex->new_body.n ? H1_LENGTH : H1_NO_BODY,
+                                    .length = ex->new_body.n,
+                                    .zero = true};
+    body.zero = body.framing == H1_NO_BODY && ex->req.head.first[HEADER_CONTENT_LENGTH];
+    return body;
+}
+
+static struct str uri_to_send(struct exchange *ex)
+{
+    if (ex->up_uri.p)
+        return ex->up_uri;
+    if (ex->req.target.p[0] == '/' || !ex->req.path.n)
+        return ex->req.target;
+    /* An absolute target is sent in origin form (RFC 9112 §3.2.1). */
+    return ex->req.query.p ? arena_printf(&ex->arena, "%.*s?%.*s", STR_ARG(ex->req.path),
+                                          STR_ARG(ex->req.query))
+                           : ex->req.path;
+}
+
+/* Whether this try may be followed by another one that sends the body again. */
+static bool may_need_body(const struct exchange *ex)
+{
+    return method_is_idempotent(sent_method(ex)) || ex->body_replaced;
+}
+
+bool step_send(struct exchange *ex)
+{
+    struct client *c = ex->leg.client;
+    struct header lines[254];
+    struct head head;
+    struct h1_out_body body = body_framing(ex);
+
+    if (!ex->connect_us)
+        ex->connect_us = ex->worker->thread.loop.now_us;
+    make_head(ex, &head, lines, 254);
+    client_send_head(c, sent_method(ex), uri_to_send(ex), &head, &body, timeouts_of(ex)->send_ms,
+                     timeouts_of(ex)->read_ms);
+    ex->request_sent = true;
+    exchange_go(ex, STEP_AWAIT);
+    if (body.framing == H1_NO_BODY)
+        return false;
+    if (ex->body_replaced)
+        client_send_body(c, ex->new_body, true, NULL);
+    else if (ex->body.n || ex->body_done)
+        client_send_body(c, buf_str(&ex->body), ex->body_done, ex->req_trailers);
+    if (!may_need_body(ex) && !ex->body_limit && !ex->body_replaced) {
+        ex->body_kept = false;
+        buf_fini(&ex->body);
+    }
+    if (ex->body_paused && !client_full(c)) {
+        ex->body_paused = false;
+        stream_resume(ex->down);
+    }
+    return false;
+}
+
+void proxy_body(struct exchange *ex, struct str data, bool last)
+{
+    struct client *c = ex->leg.client;
+
+    /* The upstream has answered and let go before the body's end: the rest is not wanted. */
+    if (!c)
+        return;
+    if (ex->body_kept) {
+        if (ex->header_us || ex->body.n + data.n > ex->worker->config->replay_bytes ||
+            !buf_add(&ex->body, data)) {
+            ex->body_kept = false;
+            buf_fini(&ex->body);
+        }
+    }
+    client_send_body(c, data, last, last ? ex->req_trailers : NULL);
+    if (!last && client_full(c)) {
+        ex->body_paused = true;
+        stream_pause(ex->down);
+    }
+}
+
+void proxy_abandon(struct exchange *ex, enum reason why)
+{
+    if (ex->dns_waiting) {
+        dns_wait_cancel(&ex->dns_wait);
+        ex->dns_waiting = false;
+    }
+    if (ex->leg.client)
+        client_abandon(ex->leg.client, why);
+}
+
+/* ---- The leg's events
+ * ----------------------------------------------------------------------------- */
+
+static struct exchange *exchange_of(struct leg *l)
+{
+    return CONTAINER(l, struct exchange, leg);
+}
+
+static void on_ready(struct leg *l)
+{
+    struct exchange *ex = exchange_of(l);
+
+    exchange_go(ex, STEP_SEND);
+    exchange_run(ex);
+}
+
+static void on_response(struct leg *l, const struct h1_response *res)
+{
+    struct exchange *ex = exchange_of(l);
+
+    if (res->status < 200) {
+        /* 100 was for us: the client has got ours, or did not ask. */
+        if (res->status != 100 && ex->down)
+            stream_inform(ex->down, res->status, &res->head);
+        return;
+    }
+    ex->header_us = ex->worker->thread.loop.now_us;
+    ex->reason = REASON_NONE;
+    if (!ex->body_limit)
+        buf_fini(&ex->body);
+    response_take(ex, res);
+    exchange_go(ex, STEP_RESPONSE);
+    exchange_run(ex);
+}
+
+static void on_body(struct leg *l, struct str data, bool last)
+{
+    struct exchange *ex = exchange_of(l);
+
+    relay_body(ex, data, last, l->trailers);
+}
+
+static void on_drained(struct leg *l)
+{
+    struct exchange *ex = exchange_of(l);
+
+    if (ex->body_paused && ex->down) {
+        ex->body_paused = false;
+        stream_resume(ex->down);
+    }
+}
+
+/* What the access log shows of a try that failed ("addr, addr"; nginx's form of several tries). */
+static void note_try(struct exchange *ex, enum reason why)
+{
+    struct arena *a = &ex->arena;
+    int64_t us = ex->worker->thread.loop.now_us - ex->try_us;
+    int status = reasons[why].status;
+    const char *sep = ex->upstream_addrs.n ? ", " : "";
+
+    ex->upstream_addrs = arena_printf(a, "%.*s%s%.*s", STR_ARG(ex->upstream_addrs), sep,
+                                      STR_ARG(pool_addr_text(ex->pool)));
+    ex->upstream_statuses = arena_printf(a, "%.*s%s%d", STR_ARG(ex->upstream_statuses), sep,
+                                         status);
+    ex->upstream_times = arena_printf(a, "%.*s%s%d.%03d", STR_ARG(ex->upstream_times), sep,
+                                      (int)(us / 1000000), (int)(us / 1000 % 1000));
+}
+
+/* Whether the request can be sent again: nothing of the body is lost, and the upstream cannot have
+ * acted on it, or acting twice does no harm (nginx: proxy_next_upstream error timeout). */
+static bool can_resend(const struct exchange *ex)
+{
+    if (ex->responded || ex->header_us || !ex->body_kept)
+        return false;
+    return !ex->request_sent || method_is_idempotent(sent_method(ex));
+}
+
+static bool tries_left(struct exchange *ex)
+{
+    int allowed = ex->upstream->retries;
+
+    if (allowed < 0)
+        allowed = (int)live_endpoints(ex->worker->live, ex->upstream) - 1;
+    return ex->tries <= allowed;
+}
+
+static void on_fail(struct leg *l, enum reason why, const char *detail)
+{
+    struct exchange *ex = exchange_of(l);
+    int64_t limit = ex->upstream->retry_timeout_ms;
+    int64_t spent = (ex->worker->thread.loop.now_us - ex->start_us) / 1000;
+    bool resend = can_resend(ex);
+
+    ex_log(ex, reasons[why].level, "%s (%s), upstream %.*s", reasons[why].text, detail,
+           STR_ARG(pool_addr_text(ex->pool)));
+    ex->worker->thread.count.by_reason[why]++;
+    ex->reason = why;
+    if (!ex->header_us)
+        note_try(ex, why);
+    if (resend && why == REASON_UPSTREAM_KEPT_CLOSED && !ex->fresh) {
+        /* It had been idle: not a try that counts (nginx: cached connections do not). */
+        ex->fresh = true;
+        ex->tries--;
+        exchange_go(ex, STEP_PICK);
+    } else if (resend && limit && spent > limit) {
+        exchange_fail(ex, REASON_RETRY_TIMEOUT);
+    } else if (resend && tries_left(ex)) {
+        ex->fresh = false;
+        exchange_go(ex, STEP_PICK);
+    } else {
+        exchange_fail(ex, why);
+    }
+    exchange_run(ex);
+}
+
+static const struct leg_handler leg_handler = {
+    .on_ready = on_ready,
+    .on_response = on_response,
+    .on_body = on_body,
+    .on_drained = on_drained,
+    .on_fail = on_fail,
+};

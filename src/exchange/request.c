@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plugin.h: the request as plugins see and change it. */
+#include "base/panic.h"
+#include "exchange/exchange.h"
+#include "exchange/worker.h"
+#include "http/uri.h"
+
+struct arena *ex_arena(struct exchange *ex)
+{
+    return &ex->arena;
+}
+
+int64_t ex_wall_ms(const struct exchange *ex)
+{
+    return ex->worker->thread.loop.wall_ms;
+}
+
+int64_t ex_now_ms(const struct exchange *ex)
+{
+    return ex->worker->thread.loop.now_ms;
+}
+
+struct str request_method(const struct exchange *ex)
+{
+    return ex->req.method;
+}
+
+struct str request_path(const struct exchange *ex)
+{
+    return ex->path;
+}
+
+struct str request_args(const struct exchange *ex)
+{
+    return ex->req.query;
+}
+
+struct str request_target(const struct exchange *ex)
+{
+    return ex->req.target;
+}
+
+struct str request_host(const struct exchange *ex)
+{
+    return ex->host;
+}
+
+struct str request_scheme(const struct exchange *ex)
+{
+    return ex->from->tls ? STR("https") : STR("http");
+}
+
+struct str request_client(const struct exchange *ex)
+{
+    return ex->from->client_text;
+}
+
+/* ---- Headers
+ * -------------------------------------------------------------------------------------- */
+
+struct str request_header(const struct exchange *ex, struct str name)
+{
+    const struct header *h = head_find_name(&ex->req.head, name);
+
+    return h ? header_str_value(h) : STR_NONE;
+}
+
+/* What a plugin sets must not be able to split a head. */
+static bool header_ok(struct exchange *ex, struct str name, struct str value)
+{
+    if (h1_token_ok(name) && h1_value_ok(value))
+        return true;
+    ex_log(ex, LOG_WARN, "header \"%.*s\" not set: its name or value is malformed", STR_ARG(name));
+    return false;
+}
+
+void request_header_set(struct exchange *ex, struct str name, struct str value)
+{
+    if (header_ok(ex, name, value))
+        head_set(&ex->req.head, &ex->arena, name, value);
+}
+
+void request_header_add(struct exchange *ex, struct str name, struct str value)
+{
+    if (header_ok(ex, name, value))
+        head_add(&ex->req.head, &ex->arena, header_id(name), name, value);
+}
+
+void request_header_remove(struct exchange *ex, struct str name)
+{
+    head_remove_name(&ex->req.head, name);
+}
+
+struct str request_cookie(struct exchange *ex, struct str name)
+{
+    const struct head *head = &ex->req.head;
+
+    if (!head->first[HEADER_COOKIE])
+        return STR_NONE;
+    for (unsigned i = head->first[HEADER_COOKIE] - 1u; i < head->n; i++) {
+        if (head->list[i].id != HEADER_COOKIE || !head->list[i].name_n)
+            continue;
+        struct str rest = header_str_value(&head->list[i]), pair, key, value;
+        while (rest.p && rest.n) {
+            struct str after;
+            str_cut(rest, ';', &pair, &after);
+            rest = after;
+            if (str_cut(str_trim(pair), '=', &key, &value) && str_eq(key, name))
+                return value;
+        }
+    }
+    return STR_NONE;
+}
+
+/* ---- Query
+ * ------------------------------------------------------------------------------------------ */
+
+static bool name_is(struct exchange *ex, struct str raw, struct str name)
+{
+    if (str_eq(raw, name))
+        return true;
+    return (str_find(raw, '%') >= 0 || str_find(raw, '+') >= 0) &&
+           str_eq(uri_decode(raw, &ex->arena, true), name);
+}
+
+struct str request_arg(struct exchange *ex, struct str name)
+{
+    struct str rest = ex->req.query, key, value;
+
+    while (query_next(&rest, &key, &value)) {
+        if (!name_is(ex, key, name))
+            continue;
+        if (!value.p)
+            return STR("");
+        if (str_find(value, '%') < 0 && str_find(value, '+') < 0)
+            return value;
+        return uri_decode(value, &ex->arena, true);
+    }
+    return STR_NONE;
+}
+
+/* The query of the upstream's URI, without the argument. */
+void request_arg_remove(struct exchange *ex, struct str name)
+{
+    struct str uri = upstream_uri(ex), path, query, rest, key, value;
+    struct str out = STR_NONE;
+
+    if (!str_cut(uri, '?', &path, &query))
+        return;
+    rest = query;
+    while (query_next(&rest, &key, &value)) {
+        if (name_is(ex, key, name))
+            continue;
+        struct str pair = value.p ? str_make(key.p, (size_t)(value.p + value.n - key.p)) : key;
+        out = out.p ? arena_printf(&ex->arena, "%.*s&%.*s", STR_ARG(out), STR_ARG(pair)) : pair;
+    }
+    ex->req.query = out;
+    ex->up_uri = out.n ? arena_printf(&ex->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(out)) : path;
+}
+
+/* ---- What goes upstream
+ * -------------------------------------------------------------------------------- */
+
+void upstream_uri_set(struct exchange *ex, struct str uri)
+{
+    if (!uri.n || uri.p[0] != '/')
+        uri = arena_join(&ex->arena, STR("/"), uri);
+    /* A control byte or a space would end the request line: they are coded. */
+    for (size_t i = 0; i < uri.n; i++) {
+        if ((unsigned char)uri.p[i] <= ' ' || uri.p[i] == 0x7f) {
+            struct str path, query;
+            bool has = str_cut(uri, '?', &path, &query);
+            path = uri_encode_path(path, &ex->arena);
+            uri = has ? arena_printf(&ex->arena, "%.*s?%.*s", STR_ARG(path),
+                                     STR_ARG(uri_encode_path(query, &ex->arena)))
+                      : path;
+            break;
+        }
+    }
+    ex->up_uri = uri;
+}
+
+struct str upstream_uri(const struct exchange *ex)
+{
+    return ex->up_uri.p ? ex->up_uri : ex->req.target;
+}
+
+void upstream_method_set(struct exchange *ex, struct str method)
+{
+    if (h1_token_ok(method))
+        ex->up_method = method;
+}
+
+void upstream_host_set(struct exchange *ex, struct str host)
+{
+    if (h1_value_ok(host))
+        ex->up_host = host;
+}
+
+bool upstream_scheme_set(struct exchange *ex, struct str scheme)
+{
+    bool tls = str_eq(scheme, STR("https"));
+
+    if (!tls && !str_eq(scheme, STR("http")))
+        return false;
+    ex->up_tls_set = true;
+    ex->up_tls = tls;
+    return true;
+}
+
+struct str request_body(const struct exchange *ex)
+{
+    return ex->body_replaced ? ex->new_body : buf_str(&ex->body);
+}
+
+void request_body_set(struct exchange *ex, struct str body)
+{
+    ex->new_body = body;
+    ex->body_replaced = true;
+}
+
+/* ---- Consumers
+ * ------------------------------------------------------------------------------------------ */
+
+const struct consumer *consumer_find(struct exchange *ex, const char *plugin, struct str key,
+                                     const void **conf)
+{
+    const struct credential *c = snapshot_credential(ex->hold->snapshot, plugin, key);
+
+    if (!c)
+        return NULL;
+    ex->credential = c;
+    *conf = c->conf;
+    return c->consumer;
+}
+
+const struct consumer *consumer_by_name(struct exchange *ex, struct str username)
+{
+    return snapshot_consumer(ex->hold->snapshot, username);
+}
+
+struct str consumer_name(const struct consumer *c)
+{
+    return c->username;
+}
+
+static void identity_header(struct exchange *ex, struct str name, struct str value)
+{
+    head_remove_name(&ex->req.head, name);
+    if (value.n)
+        head_add(&ex->req.head, &ex->arena, HEADER_OTHER, name, value);
+}
+
+/* Inventory §2.6: what the client sent under these names is never believed. */
+void consumer_attach(struct exchange *ex, const struct consumer *c)
+{
+    bool by_credential = ex->credential && ex->credential->consumer == c;
+
+    ex->consumer = c;
+    identity_header(ex, STR("X-Consumer-Username"), c->username);
+    identity_header(ex, STR("X-Credential-Identifier"),
+                    by_credential ? ex->credential->id : STR_NONE);
+    identity_header(ex, STR("X-Consumer-Custom-ID"), c->custom_id);
+}
+
+const struct consumer *ex_consumer(const struct exchange *ex)
+{
+    return ex->consumer;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker thread: its loop, listeners, and the configuration it holds. */
+#include "exchange/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/panic.h"
+#include "exchange/access_log.h"
+#include "exchange/exchange.h"
+#include "loop/log_file.h"
+
+/* ---- Configuration
+ * --------------------------------------------------------------------------------- */
+
+static struct hold *hold_new(const struct snapshot *s)
+{
+    struct hold *h = mem_zero(sizeof(*h));
+
+    h->snapshot = s;
+    return h;
+}
+
+struct hold *worker_hold(struct worker *w)
+{
+    w->hold->users++;
+    return w->hold;
+}
+
+void worker_release(struct worker *w, struct hold *h)
+{
+    if (--h->users || h == w->hold)
+        return;
+    snapshot_put(h->snapshot);
+    free(h);
+}
+
+struct publish_message {
+    struct message message;
+    struct worker *worker;
+    const struct snapshot *snapshot;
+};
+
+static void on_publish(struct message *m)
+{
+    struct publish_message *p = CONTAINER(m, struct publish_message, message);
+    struct hold *old = p->worker->hold;
+
+    p->worker->hold = hold_new(p->snapshot);
+    old->users++;
+    worker_release(p->worker, old);
+    free(p);
+}
+
+void worker_publish(struct worker *w, const struct snapshot *snapshot)
+{
+    struct publish_message *p = mem_zero(sizeof(*p));
+
+    p->message.run = on_publish;
+    p->worker = w;
+    p->snapshot = snapshot;
+    loop_post(&w->thread.loop, &p->message);
+}
+
+/* ---- Start and stop
+ * ---------------------------------------------------------------------------------- */
+
+static void on_drain_over(struct timer *t)
+{
+    struct worker *w = CONTAINER(t, struct worker, drain_timer);
+
+    log_warn("worker %u: %u connections did not end in time and are closed", w->thread.index,
+             server_connections(w->server));
+    loop_stop(&w->thread.loop);
+}
+
+static bool listen_all(struct worker *w, struct arena *a, struct str *err)
+{
+    for (unsigned i = 0; i < w->config->nlisten; i++)
+        if (!server_listen(w->server, &w->config->listen[i], true, a, err))
+            return false;
+    return true;
+}
+
+struct worker *worker_new(unsigned index, const struct worker_config *config,
+                          const struct snapshot *first, struct arena *a, struct str *err)
+{
+    struct worker *w = mem_zero(sizeof(*w));
+
+    w->config = config;
+    if (!thread_init(&w->thread, index)) {
+        *err = STR("the kernel gave no epoll descriptor");
+        return NULL;
+    }
+    w->thread.limits = config->limits;
+    w->thread.upstream_head = config->upstream_head;
+    w->hold = hold_new(first);
+    timer_init(&w->drain_timer, on_drain_over);
+    w->server = server_new(&w->thread, &exchange_stream_handler, w);
+    w->pools = pools_new(&w->thread);
+    w->dns = dns_new(&w->thread, &config->dns, a, err);
+    if (!w->dns || !listen_all(w, a, err))
+        return NULL;
+    struct live_env env = {.dns = w->dns,
+                           .pools = w->pools,
+                           .tls_verified = config->tls_verified,
+                           .tls_unverified = config->tls_unverified};
+    w->live = live_new(&w->thread, &env);
+    if (config->access_log)
+        w->access = access_log_buffer(config->access_log, &w->thread.loop);
+    return w;
+}
+
+static void *thread_main(void *arg)
+{
+    struct worker *w = arg;
+    char name[16];
+
+    snprintf(name, sizeof(name), "worker %u", w->thread.index);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(&w->thread.loop);
+    return NULL;
+}
+
+void worker_start(struct worker *w)
+{
+    int failed = pthread_create(&w->id, NULL, thread_main, w);
+
+    ASSERT(!failed);
+}
+
+struct order {
+    struct message message;
+    struct worker *worker;
+};
+
+static void give_order(struct worker *w, void (*run)(struct message *m))
+{
+    struct order *o = mem_zero(sizeof(*o));
+
+    o->message.run = run;
+    o->worker = w;
+    loop_post(&w->thread.loop, &o->message);
+}
+
+static void stop_if_done(struct worker *w)
+{
+    if (w->thread.draining && !w->exchanges)
+        loop_stop(&w->thread.loop);
+}
+
+void worker_exchange_ended(struct worker *w)
+{
+    if (w->thread.draining)
+        stop_if_done(w);
+}
+
+static void on_drain(struct message *m)
+{
+    struct order *o = CONTAINER(m, struct order, message);
+    struct worker *w = o->worker;
+
+    free(o);
+    w->thread.draining = true;
+    server_drain(w->server);
+    loop_timer(&w->thread.loop, &w->drain_timer, w->config->drain_ms);
+    stop_if_done(w);
+}
+
+static void on_stop(struct message *m)
+{
+    struct order *o = CONTAINER(m, struct order, message);
+
+    loop_stop(&o->worker->thread.loop);
+    free(o);
+}
+
+void worker_drain(struct worker *w)
+{
+    give_order(w, on_drain);
+}
+
+void worker_stop(struct worker *w)
+{
+    give_order(w, on_stop);
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->id, NULL);
+    server_free(w->server);
+    live_free(w->live);
+    pools_free(w->pools);
+    dns_free(w->dns);
+    if (w->access)
+        log_buffer_free(w->access);
+    snapshot_put(w->hold->snapshot);
+    free(w->hold);
+    thread_fini(&w->thread);
+    free(w);
+}
