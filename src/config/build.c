@@ -191,12 +191,13 @@ void link_drop(struct builder *b, struct link *l)
 const struct chain *object_chain(struct object *o)
 {
     if (!o->chained) {
-        struct plugin_use *uses = arena_alloc(&o->arena, o->plugins.n * sizeof(*uses));
+        struct plugin_use *uses = mem_array(o->plugins.n, sizeof(*uses));
         unsigned n = 0;
         for (unsigned i = 0; i < o->plugins.n; i++)
             if (!entry_is_closed(&o->plugins.items[i]))
                 uses[n++] = o->plugins.items[i].use;
         o->chain = chain_new(&o->arena, uses, n);
+        free(uses);
         o->chained = true;
     }
     return o->chain;
@@ -261,8 +262,10 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
         return NULL;
     }
     c->o = object_new(b, c->kind, item);
-    if (compile_doc(c, &doc))
+    if (compile_doc(c, &doc)) {
+        object_measure(b, c->kind, c->o);
         return c->o;
+    }
     edges_leave(b, c->o);
     object_free(c->o);
     return NULL;

@@ -20,8 +20,13 @@ static struct str claim_key(const struct plugin *p, const void *conf)
 static void claims_compile(struct compile *c)
 {
     struct object *o = c->o;
+    unsigned n = 0;
 
-    o->claims = arena_zero(&o->arena, o->plugins.n * sizeof(*o->claims));
+    for (unsigned i = 0; i < o->plugins.n; i++)
+        n += entry_is_auth(&o->plugins.items[i]);
+    if (n == 0)
+        return;
+    o->claims = arena_zero(&o->arena, n * sizeof(*o->claims));
     for (unsigned i = 0; i < o->plugins.n; i++) {
         const struct plugin_use *use = &o->plugins.items[i].use;
         if (!use->plugin || !use->plugin->auth || use->disabled)
@@ -40,8 +45,6 @@ static void claims_compile(struct compile *c)
         o->claims[o->nclaims++] = (struct claim){
             .credential = {o->consumer, use->conf, STR_NONE},
             .plugin = use->plugin,
-            .key = key,
-            .item = o->item,
         };
     }
 }
@@ -50,11 +53,17 @@ static void claims_compile(struct compile *c)
 static void uses_compile(struct compile *c)
 {
     struct object *o = c->o;
-    struct plugin_use *uses = arena_alloc(&o->arena, o->plugins.n * sizeof(*uses));
+    struct plugin_use *uses;
+    unsigned n = 0;
 
+    for (unsigned i = 0; i < o->plugins.n; i++)
+        n += !entry_is_auth(&o->plugins.items[i]);
+    if (n == 0)
+        return;
+    uses = arena_alloc(&o->arena, n * sizeof(*uses));
     for (unsigned i = 0; i < o->plugins.n; i++) {
         const struct plugin_entry *e = &o->plugins.items[i];
-        if (e->auth || !e->use.plugin)
+        if (entry_is_auth(e) || entry_is_closed(e))
             continue;
         uses[o->consumer->nuses] = e->use;
         uses[o->consumer->nuses++].from_consumer = true;
@@ -90,7 +99,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     struct object *o = c->o;
 
     o->consumer = arena_zero(&o->arena, sizeof(*o->consumer));
-    o->consumer->username = arena_str(&o->arena, d->username);
+    o->consumer->username = o->item ? o->item->id : d->username;
     o->consumer->custom_id = label(&o->arena, d->head.labels, STR("custom_id"));
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
@@ -101,7 +110,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
                             STR_ARG(d->group_id));
     uses_compile(c);
     for (unsigned i = 0; i < o->plugins.n; i++)
-        if (o->plugins.items[i].closed && !o->plugins.items[i].auth)
+        if (entry_is_closed(&o->plugins.items[i]) && !entry_is_auth(&o->plugins.items[i]))
             return true; /* without credentials: what should restrict it cannot run */
     claims_compile(c);
     return !c->strict || check_duplicates(c);
@@ -111,7 +120,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
 
 static struct str claim_trie_key(char to[CREDENTIAL_KEY_MAX], const struct claim *c)
 {
-    return credential_key(to, str_of(c->plugin->name), c->key);
+    return credential_key(to, str_of(c->plugin->name), claim_key(c->plugin, c->credential.conf));
 }
 
 const struct claim *claim_owner(const struct builder *b, const struct claim *c)
@@ -133,15 +142,16 @@ static void claim_add(struct builder *b, struct claim *c)
     char text[CREDENTIAL_KEY_MAX];
     struct str key = claim_trie_key(text, c);
     const struct claim *owner = claim_owner(b, c);
+    struct str username = c->credential.consumer->username;
 
-    if (!owner || owner->item == c->item) {
+    if (!owner || str_eq(owner->credential.consumer->username, username)) {
         claim_set(b, key, c);
         return;
     }
     log_error("consumer %.*s: its %s of plugin %s is that of consumer %.*s already and cannot be "
               "used",
-              STR_ARG(c->item->id), c->plugin->consumer_key, c->plugin->name,
-              STR_ARG(owner->item->id));
+              STR_ARG(username), c->plugin->consumer_key, c->plugin->name,
+              STR_ARG(owner->credential.consumer->username));
     struct claim *first = trie_get(b->waiting, key, TRIE_EXACT);
     struct claim **end = &first;
     while (*end)

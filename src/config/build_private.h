@@ -16,11 +16,15 @@
 
 /* One name of a `plugins` object. */
 struct plugin_entry {
-    struct str name;
+    const char *name;
     struct plugin_use use; /* plugin NULL: closed */
-    bool closed;           /* it guards what it is on and cannot run: nothing passes */
-    bool auth;             /* it tells who the consumer is */
 };
+
+/* A closed entry guards what it is on and cannot run: nothing passes. */
+static inline bool entry_is_closed(const struct plugin_entry *e)
+{
+    return !e->use.plugin;
+}
 
 struct plugin_set {
     struct plugin_entry *items;
@@ -35,43 +39,48 @@ struct edge {
     struct item *from, *to; /* to NULL: no reference */
 };
 
-/* What a credential is found by, and who waits for it to become free. */
+/* A credential as the trie finds it, and who waits for it to become free. */
 struct claim {
     struct credential credential; /* first: the trie's value */
     const struct plugin *plugin;
-    struct str key;
-    struct item *item;
     struct claim *next; /* the same key, later */
 };
+
+/* A route as the router knows it. The first one of an object is part of it; when what the route
+ * refers to changes, others take its place. */
+struct link {
+    uint64_t born;
+    struct arena *arena; /* its own; NULL: the object's */
+    struct pattern *patterns;
+    unsigned npatterns;
+    struct route route;
+};
+
+enum edge_kind { EDGE_SERVICE, EDGE_PLUGIN_CONFIG, EDGE_UPSTREAM, EDGE_COUNT };
 
 struct object {
     struct arena arena; /* holds the object itself */
     uint64_t born;
-    struct item *item;
+    struct item *item; /* NULL: a trial */
     struct plugin_set plugins;
     const struct chain *chain; /* of its plugins alone; made when first asked for */
-    bool chained;
     struct upstream *upstream; /* its own or inline; NULL: none */
-    struct edge service, plugin_config, upstream_ref;
+    struct edge *edges[EDGE_COUNT];
     struct str *hosts; /* lower case */
     unsigned nhosts;
     signed char websocket; /* -1: not said */
     bool off;              /* status: 0 */
-    struct route *route;   /* route: all but what references give */
-    struct str *uris;
-    unsigned nuris;
-    struct service head;       /* service */
-    struct consumer *consumer; /* consumer */
-    struct claim *claims;
-    unsigned nclaims;
-};
-
-struct link {
-    struct arena arena; /* holds the link itself */
-    uint64_t born;
-    struct route route;
-    struct pattern *patterns;
-    unsigned npatterns;
+    bool chained;          /* chain is made */
+    bool linked;           /* `link` has been given to the router */
+    union {
+        struct link *link;       /* route: without what its references give */
+        struct service *service; /* service */
+        struct {                 /* consumer */
+            struct consumer *consumer;
+            struct claim *claims;
+            unsigned nclaims;
+        };
+    };
 };
 
 struct item {
@@ -98,6 +107,7 @@ struct builder {
     struct builder_env env;
     struct trie *plugins; /* by name */
     struct arena_pool objects, scratch;
+    size_t sizes[KIND_COUNT];       /* what recent objects of a kind took */
     struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
     struct trie *waiting;           /* by credential key: first claim behind the owner's */
     struct trie *bad;               /* by resource key: message, a C string */
@@ -157,6 +167,8 @@ bool compile_route(struct compile *c, const struct route_doc *d);
 bool compile_service(struct compile *c, const struct service_doc *d);
 bool compile_consumer(struct compile *c, const struct consumer_doc *d);
 
+/* It tells who the consumer is. */
+bool entry_is_auth(const struct plugin_entry *e);
 /* Whole milliseconds, at least one. */
 int64_t compile_ms(double seconds);
 /* `$secret://…`, `$ENV://…`: stands for a value that is kept elsewhere. */

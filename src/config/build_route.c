@@ -2,6 +2,7 @@
 /* Compiles routes and services, and links a route: follows its references, merges the plugins of
  * route, plugin config and service, and puts it into the router. */
 #include "base/cidr.h"
+#include "base/mem.h"
 #include "config/build_private.h"
 
 /* ---- Documents ---- */
@@ -53,15 +54,18 @@ static void timeouts_compile(struct compile *c, const struct timeout_doc *d, str
     r->timeouts = t;
 }
 
-static void uris_compile(struct compile *c, const struct route_doc *d)
+static void patterns_compile(struct compile *c, const struct route_doc *d, struct link *l)
 {
-    struct object *o = c->o;
+    struct arena *a = &c->o->arena;
     const struct str *in = d->uris.n ? d->uris.items : &d->uri;
 
-    o->nuris = (unsigned)(d->uris.n ? d->uris.n : 1);
-    o->uris = arena_alloc(&o->arena, o->nuris * sizeof(*o->uris));
-    for (unsigned i = 0; i < o->nuris; i++)
-        o->uris[i] = arena_str(&o->arena, in[i]);
+    l->npatterns = (unsigned)(d->uris.n ? d->uris.n : 1);
+    l->patterns = arena_zero(a, l->npatterns * sizeof(*l->patterns));
+    for (unsigned i = 0; i < l->npatterns; i++) {
+        l->patterns[i].route = &l->route;
+        pattern_set_uri(&l->patterns[i], arena_str(a, in[i]));
+    }
+    l->route.uri = l->patterns[0].uri;
 }
 
 static signed char websocket_of(const json_t *v)
@@ -69,14 +73,16 @@ static signed char websocket_of(const json_t *v)
     return v ? (signed char)json_is_true(v) : -1;
 }
 
-static void edge_compile(struct compile *c, struct edge *edge, enum kind kind, struct str id)
+/* A trial refers to nothing. */
+static void edge_compile(struct compile *c, enum edge_kind edge, enum kind kind, struct str id)
 {
     struct object *o = c->o;
 
-    list_init(&edge->link);
-    /* A trial refers to nothing. */
-    if (id.p && o->item)
-        *edge = (struct edge){edge->link, o->item, item_get(c->b, kind, id)};
+    if (!id.p || !o->item)
+        return;
+    o->edges[edge] = arena_alloc(&o->arena, sizeof(struct edge));
+    *o->edges[edge] = (struct edge){.from = o->item, .to = item_get(c->b, kind, id)};
+    list_init(&o->edges[edge]->link);
 }
 
 static bool vars_compile(struct compile *c, const struct route_doc *d, struct route *r)
@@ -106,36 +112,42 @@ static bool refuse_lua(struct compile *c, struct str filter_func, struct str scr
 bool compile_route(struct compile *c, const struct route_doc *d)
 {
     struct object *o = c->o;
-    struct route *r = arena_zero(&o->arena, sizeof(*r));
+    struct link *l = arena_zero(&o->arena, sizeof(*l));
+    struct route *r = &l->route;
     const int *methods = d->methods.items;
 
-    o->route = r;
-    edge_compile(c, &o->plugin_config, KIND_PLUGIN_CONFIG, d->plugin_config_id);
-    edge_compile(c, &o->service, KIND_SERVICE, d->service_id);
-    edge_compile(c, &o->upstream_ref, KIND_UPSTREAM, d->upstream_id);
+    o->link = l;
+    l->born = o->born;
+    edge_compile(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
+    edge_compile(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
+    edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
     r->id = o->item ? o->item->id : d->head.id;
     r->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
     for (size_t i = 0; i < d->methods.n; i++)
         r->methods |= 1u << methods[i];
-    uris_compile(c, d);
-    r->uri = o->uris[0];
+    patterns_compile(c, d, l);
     hosts_compile(o, d->hosts, d->host);
     o->websocket = websocket_of(d->enable_websocket);
     o->off = d->status == 0;
     timeouts_compile(c, d->timeout, r);
-    return addrs_compile(c, d, r) && (!d->upstream || compile_upstream(c, d->upstream)) &&
-           compile_plugins(c, d->plugins) && vars_compile(c, d, r) &&
-           refuse_lua(c, d->filter_func, d->script);
+    if (!addrs_compile(c, d, r) || (d->upstream && !compile_upstream(c, d->upstream)) ||
+        !compile_plugins(c, d->plugins) || !vars_compile(c, d, r) ||
+        !refuse_lua(c, d->filter_func, d->script))
+        return false;
+    if (!o->edges[EDGE_PLUGIN_CONFIG] && !o->edges[EDGE_SERVICE])
+        object_chain(o);
+    return true;
 }
 
 bool compile_service(struct compile *c, const struct service_doc *d)
 {
     struct object *o = c->o;
 
-    edge_compile(c, &o->upstream_ref, KIND_UPSTREAM, d->upstream_id);
-    o->head.id = o->item ? o->item->id : d->head.id;
-    o->head.name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
+    o->service = arena_zero(&o->arena, sizeof(*o->service));
+    edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
+    o->service->id = o->item ? o->item->id : d->head.id;
+    o->service->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     hosts_compile(o, d->hosts, STR_NONE);
     o->websocket = websocket_of(d->enable_websocket);
     return (!d->upstream || compile_upstream(c, d->upstream)) && compile_plugins(c, d->plugins) &&
@@ -144,15 +156,22 @@ bool compile_service(struct compile *c, const struct service_doc *d)
 
 /* ---- Links ---- */
 
-static struct object *edge_object(const struct edge *e)
+static struct item *edge_item(const struct object *o, enum edge_kind edge)
 {
-    return e->to ? e->to->object : NULL;
+    return o->edges[edge] ? o->edges[edge]->to : NULL;
 }
 
-static const struct plugin_entry *set_find(const struct plugin_set *set, struct str name)
+static struct object *edge_object(const struct object *o, enum edge_kind edge)
+{
+    struct item *to = edge_item(o, edge);
+
+    return to ? to->object : NULL;
+}
+
+static const struct plugin_entry *set_find(const struct plugin_set *set, const char *name)
 {
     for (unsigned i = 0; i < set->n; i++)
-        if (str_eq(set->items[i].name, name))
+        if (strcmp(set->items[i].name, name) == 0)
             return &set->items[i];
     return NULL;
 }
@@ -162,7 +181,8 @@ enum { SOURCES = 3 };
 /* The objects whose plugins a route merges, the strongest first; no plugins, no source. */
 static unsigned link_sources(struct object *o, struct object *sources[SOURCES])
 {
-    struct object *all[SOURCES] = {o, edge_object(&o->plugin_config), edge_object(&o->service)};
+    struct object *all[SOURCES] = {o, edge_object(o, EDGE_PLUGIN_CONFIG),
+                                   edge_object(o, EDGE_SERVICE)};
     unsigned n = 0;
 
     for (unsigned i = 0; i < SOURCES; i++)
@@ -173,7 +193,7 @@ static unsigned link_sources(struct object *o, struct object *sources[SOURCES])
 
 /* Merges by plugin name, without a deep merge: the strongest place that names a plugin decides
  * (APISIX: plugin_config.merge, plugin.merge_service_route). False: something is closed. */
-static bool chain_merge(struct link *l, struct object *const sources[], unsigned n)
+static bool chain_merge(struct link *l, struct arena *a, struct object *const sources[], unsigned n)
 {
     struct plugin_use *uses;
     unsigned total = 0, nuses = 0;
@@ -181,7 +201,7 @@ static bool chain_merge(struct link *l, struct object *const sources[], unsigned
 
     for (unsigned i = 0; i < n; i++)
         total += sources[i]->plugins.n;
-    uses = arena_alloc(&l->arena, total * sizeof(*uses));
+    uses = mem_array(total, sizeof(*uses));
     for (unsigned i = 0; i < n; i++)
         for (unsigned k = 0; k < sources[i]->plugins.n; k++) {
             const struct plugin_entry *e = &sources[i]->plugins.items[k];
@@ -190,12 +210,13 @@ static bool chain_merge(struct link *l, struct object *const sources[], unsigned
                 hidden = set_find(&sources[j]->plugins, e->name) != NULL;
             if (hidden)
                 continue;
-            if (e->closed)
+            if (entry_is_closed(e))
                 open = false;
             else
                 uses[nuses++] = e->use;
         }
-    l->route.chain = chain_new(&l->arena, uses, nuses);
+    l->route.chain = chain_new(a, uses, nuses);
+    free(uses);
     return open;
 }
 
@@ -206,10 +227,10 @@ static bool link_chain(struct link *l, struct object *o)
     unsigned n = link_sources(o, sources);
 
     if (n != 1)
-        return n == 0 || chain_merge(l, sources, n);
+        return n == 0 || chain_merge(l, l->arena ? l->arena : &o->arena, sources, n);
     l->route.chain = object_chain(sources[0]);
     for (unsigned i = 0; i < sources[0]->plugins.n; i++)
-        if (sources[0]->plugins.items[i].closed)
+        if (entry_is_closed(&sources[0]->plugins.items[i]))
             return false;
     return true;
 }
@@ -217,8 +238,10 @@ static bool link_chain(struct link *l, struct object *o)
 /* The slot of what an object names as upstream, by id before the inline one. True: it names one. */
 static bool upstream_named(const struct object *o, uint32_t *slot, bool *missing)
 {
-    if (o->upstream_ref.to) {
-        *slot = o->upstream_ref.to->object ? o->upstream_ref.to->slot : UPSTREAM_NONE;
+    const struct item *to = edge_item(o, EDGE_UPSTREAM);
+
+    if (to) {
+        *slot = to->object ? to->slot : UPSTREAM_NONE;
         *missing = *slot == UPSTREAM_NONE;
         return true;
     }
@@ -229,43 +252,58 @@ static bool upstream_named(const struct object *o, uint32_t *slot, bool *missing
     return false;
 }
 
-static struct link *link_new(struct builder *b, struct object *o)
+/* A further link of an object whose first one is in use. */
+static struct link *link_again(struct builder *b, struct object *o)
 {
-    struct object *service = edge_object(&o->service);
-    bool missing = false;
     struct arena arena;
-    struct link *l;
 
     arena_init(&arena, &b->objects);
-    l = arena_zero(&arena, sizeof(*l));
-    l->arena = arena;
+    arena_reserve(&arena, sizeof(struct link) + sizeof(struct arena) +
+                              o->link->npatterns * sizeof(struct pattern));
+    struct link *l = arena_alloc(&arena, sizeof(*l));
+    *l = *o->link;
     l->born = b->version;
+    l->patterns = arena_alloc(&arena, l->npatterns * sizeof(*l->patterns));
+    memcpy(l->patterns, o->link->patterns, l->npatterns * sizeof(*l->patterns));
+    l->arena = arena_alloc(&arena, sizeof(arena));
+    *l->arena = arena;
+    return l;
+}
+
+/* The status that stands for what is missing, in the order in which APISIX comes to it; 0: nothing
+ * is. What is closed is closed before a request could go anywhere. */
+static int link_broken(const struct object *o, bool open, bool upstream_missing)
+{
+    if (edge_item(o, EDGE_PLUGIN_CONFIG) && !edge_object(o, EDGE_PLUGIN_CONFIG))
+        return 503;
+    if (edge_item(o, EDGE_SERVICE) && !edge_object(o, EDGE_SERVICE))
+        return 404;
+    if (!open)
+        return 503;
+    return upstream_missing ? 502 : 0;
+}
+
+static struct link *link_make(struct builder *b, struct object *o)
+{
+    struct object *service = edge_object(o, EDGE_SERVICE);
+    const struct object *named = o->nhosts || !service ? o : service;
+    struct link *l = o->linked ? link_again(b, o) : o->link;
     struct route *r = &l->route;
-    *r = *o->route;
+    bool missing = false;
+
+    o->linked = true;
+    r->chain = NULL;
     r->upstream = UPSTREAM_NONE;
     if (!upstream_named(o, &r->upstream, &missing) && service)
         upstream_named(service, &r->upstream, &missing);
-    r->service = service ? &service->head : NULL;
+    r->service = service ? service->service : NULL;
     r->websocket = o->websocket >= 0 ? o->websocket : service && service->websocket > 0;
     bool open = link_chain(l, o);
-    /* In the order in which APISIX comes to them; what is closed is closed before a request could
-     * go anywhere. */
-    if (o->plugin_config.to && !o->plugin_config.to->object)
-        r->broken = 503;
-    else if (o->service.to && !service)
-        r->broken = 404;
-    else if (!open)
-        r->broken = 503;
-    else if (missing)
-        r->broken = 502;
-
-    const struct object *named = o->nhosts || !service ? o : service;
-    l->npatterns = o->nuris;
-    l->patterns = arena_alloc(&l->arena, o->nuris * sizeof(*l->patterns));
-    for (unsigned i = 0; i < o->nuris; i++) {
-        l->patterns[i] = (struct pattern){
-            .route = r, .hosts = named->hosts, .nhosts = named->nhosts};
-        pattern_set_uri(&l->patterns[i], o->uris[i]);
+    r->broken = link_broken(o, open, missing);
+    for (unsigned i = 0; i < l->npatterns; i++) {
+        l->patterns[i].route = r;
+        l->patterns[i].hosts = named->hosts;
+        l->patterns[i].nhosts = named->nhosts;
     }
     return l;
 }
@@ -277,12 +315,9 @@ void route_link(struct builder *b, struct item *item)
 
     for (unsigned i = 0; old && i < old->npatterns; i++)
         router_remove(&b->router, &e, &old->patterns[i]);
-    item->link = NULL;
     if (old)
         link_drop(b, old);
-    if (!item->object || item->object->off)
-        return;
-    item->link = link_new(b, item->object);
-    for (unsigned i = 0; i < item->link->npatterns; i++)
+    item->link = item->object && !item->object->off ? link_make(b, item->object) : NULL;
+    for (unsigned i = 0; item->link && i < item->link->npatterns; i++)
         router_add(&b->router, &e, &item->link->patterns[i]);
 }

@@ -73,12 +73,17 @@ uint64_t build_conf_hash(const struct build *b)
 
 /* ---- One plugin ---- */
 
-static bool is_one_of(const char *const *names, struct str name)
+static bool is_one_of(const char *const *names, const char *name)
 {
     for (size_t i = 0; names[i]; i++)
-        if (str_eq(name, str_of(names[i])))
+        if (strcmp(name, names[i]) == 0)
             return true;
     return false;
+}
+
+bool entry_is_auth(const struct plugin_entry *e)
+{
+    return e->use.plugin ? e->use.plugin->auth : is_one_of(auths, e->name);
 }
 
 bool compile_is_reference(struct str s)
@@ -98,9 +103,9 @@ struct trial {
 static bool meta_refuse(struct trial *t, struct str why)
 {
     return compile_fail(t->c,
-                        "failed to check the configuration of plugin %.*s err: property \"_meta\" "
+                        "failed to check the configuration of plugin %s err: property \"_meta\" "
                         "validation failed: %.*s",
-                        STR_ARG(t->entry->name), STR_ARG(why));
+                        t->entry->name, STR_ARG(why));
 }
 
 static bool meta_parse(struct trial *t, const json_t *json)
@@ -174,8 +179,8 @@ static bool conf_compile(struct trial *t)
         err = t->build.err.p ? t->build.err : STR("it cannot be used");
     }
     if (!good)
-        return compile_fail(t->c, "failed to check the configuration of plugin %.*s err: %.*s",
-                            STR_ARG(t->entry->name), STR_ARG(err));
+        return compile_fail(t->c, "failed to check the configuration of plugin %s err: %.*s",
+                            t->entry->name, STR_ARG(err));
     t->entry->use.conf = conf;
     return true;
 }
@@ -194,12 +199,13 @@ static bool refuse_unknown(struct compile *c, struct str name, const json_t *val
 /* False after compile_fail; then entry->use.disabled may be set all the same. */
 static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t *value)
 {
-    const struct plugin *p = builder_plugin(c->b, entry->name);
+    struct str name = str_of(entry->name);
+    const struct plugin *p = builder_plugin(c->b, name);
     json_t *meta = json_object_get(value, "_meta"), *bare = NULL;
     struct trial t = {.c = c, .entry = entry, .conf = value};
 
     if (!p || (!json_is_object(value) && !json_is_array(value)))
-        return refuse_unknown(c, entry->name, value);
+        return refuse_unknown(c, name, value);
     entry->use.plugin = p;
     entry->use.priority = p->priority;
     if (meta) {
@@ -230,12 +236,11 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     entry->use.conf = NULL;
     if (c->strict)
         return false;
-    bool guard = entry->auth || is_one_of(guards, entry->name);
+    bool guard = entry_is_auth(entry) || is_one_of(guards, entry->name);
     log_warn("%.*s: %.*s: %s", STR_ARG(c->key), STR_ARG(c->err),
              guard ? "what it guards is closed" : "the plugin is left out");
     c->err = STR_NONE;
     entry->use = (struct plugin_use){0};
-    entry->closed = true;
     *keep = guard;
     return true;
 }
@@ -251,15 +256,14 @@ bool compile_plugins(struct compile *c, struct field_list plugins)
     for (size_t i = 0; i < plugins.n; i++) {
         struct plugin_entry *entry = &set->items[set->n];
         bool keep = true;
-        const struct plugin *p = builder_plugin(c->b, members[i].key);
-        *entry = (struct plugin_entry){
-            .name = members[i].key,
-            .auth = p ? p->auth : is_one_of(auths, members[i].key),
-        };
+        /* The parsed name goes with the document. */
+        *entry = (struct plugin_entry){.name = members[i].key.p};
         if (!entry_compile(c, entry, members[i].value) && !entry_fail(c, entry, &keep))
             return false;
-        entry->name = entry->use.plugin ? str_of(entry->use.plugin->name)
-                                        : arena_str(&c->o->arena, entry->name);
+        if (entry->use.plugin)
+            entry->name = entry->use.plugin->name;
+        else if (keep)
+            entry->name = arena_str(&c->o->arena, members[i].key).p;
         set->n += keep;
     }
     return true;

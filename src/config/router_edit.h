@@ -11,9 +11,9 @@
 struct pattern {
     const struct route *route;
     struct str uri;          /* as configured: the whole path, or a prefix that ends with `*` */
-    bool glob;               /* there is more behind the first `*`: compared segment by segment */
     const struct str *hosts; /* the route's: lower case, `*` in front of a suffix */
     unsigned nhosts;         /* 0: any host */
+    bool glob;               /* there is more behind the first `*`: compared by segment */
 };
 
 struct router {
