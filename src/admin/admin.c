@@ -331,8 +331,7 @@ static int by_priority(const void *a, const void *b)
     return ((*one)->priority < (*two)->priority) - ((*one)->priority > (*two)->priority);
 }
 
-struct admin *admin_new(const struct admin_config *config, struct keeper *keeper, struct arena *a,
-                        struct str *err)
+struct admin *admin_new(const struct admin_config *config, struct keeper *keeper)
 {
     struct admin *admin = mem_zero(sizeof(*admin));
     size_t n = 0;
@@ -342,12 +341,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
     admin->cors = config->cors;
     admin->v3 = config->v3;
     admin->prefix = arena_str(&admin->arena, config->prefix);
-    admin->access = access_new(config, &admin->arena, err);
-    if (!admin->access) {
-        *err = arena_str(a, *err);
-        admin_free(admin);
-        return NULL;
-    }
+    admin->access = access_new(config, &admin->arena);
     while (config->plugins && config->plugins[n])
         n++;
     admin->plugins = arena_zero(&admin->arena, (n + 1) * sizeof(*admin->plugins));

@@ -7,25 +7,21 @@
 #include <netinet/in.h>
 
 #include "base/arena.h"
+#include "base/cidr.h"
 #include "base/str.h"
+#include "config/settings.h"
 #include "plugin/plugin.h"
 #include "store/keeper.h"
 
 /* Bytes of a request body. A longer one need not be read: body_size alone gets it refused. */
 enum { ADMIN_BODY_MAX = 1572864 };
 
-struct admin_key {
-    struct str name, key;
-    bool viewer; /* role viewer: GET only; any other role may do everything, as in APISIX */
-};
-
 /* deployment.admin.* of config.yaml. Copied by admin_new. */
 struct admin_config {
-    const struct admin_key *keys; /* none, with key_required: nobody gets in */
+    const struct settings_admin_key *keys; /* none, with key_required: nobody gets in */
     size_t nkeys;
     bool key_required;
-    const struct str *allow; /* allow_admin: addresses and CIDRs; NULL: everyone */
-    size_t nallow;
+    struct cidr_list allow;              /* allow_admin; empty: nobody but local peers */
     bool cors;                           /* enable_admin_cors */
     bool v3;                             /* admin_api_version is v3 */
     struct str prefix;                   /* of keys as they are shown: "/apisix" */
@@ -41,7 +37,7 @@ struct admin_request {
     void *header_arg;
     struct str body;
     size_t body_size; /* announced or received; above ADMIN_BODY_MAX body is not read */
-    const struct sockaddr *client; /* NULL: a local peer, always allowed */
+    const struct sockaddr *client; /* NULL: a local peer, which may always come in */
 };
 
 enum { ADMIN_HEADERS_MAX = 8 };
@@ -61,10 +57,8 @@ struct admin_reply {
 
 struct admin;
 
-/* NULL with a message in the arena when an address in `allow` cannot be read. The keeper must live
- * longer. */
-struct admin *admin_new(const struct admin_config *config, struct keeper *keeper, struct arena *a,
-                        struct str *err);
+/* The keeper must live longer. */
+struct admin *admin_new(const struct admin_config *config, struct keeper *keeper);
 /* After the last `done`. */
 void admin_free(struct admin *admin);
 

@@ -73,6 +73,8 @@ json_t *json_any(struct str s);
 /* ---- query.c ----------------------------------------------------------------------------------
  */
 
+/* The next `name=value` of *rest, decoded, in the call's arena (NUL behind each); false: none. */
+bool query_pair(struct call *c, struct str *rest, struct str *name, struct str *value);
 /* First argument of that name, decoded, in the call's arena; absent: p == NULL. */
 struct str query_arg(struct call *c, struct str name);
 /* As Lua's tonumber reads it; false when it is none. */
@@ -81,7 +83,7 @@ bool query_number(struct str s, double *out);
 /* ---- access.c ---------------------------------------------------------------------------------
  */
 
-struct access *access_new(const struct admin_config *config, struct arena *a, struct str *err);
+struct access *access_new(const struct admin_config *config, struct arena *a);
 bool access_allows(const struct access *access, const struct sockaddr *client);
 /* Checks the token of the query, the header, the cookie, in that order; NULL when it is good (*who
  * gets the key's name), else what the 401 says. */
@@ -108,6 +110,16 @@ struct str id_of(struct arena *a, const json_t *value);
 bool refs_exist(struct call *c);
 /* Nobody refers to this document. */
 bool refs_unused(struct call *c);
+
+/* ---- filter.c: what of a list is shown ---------------------------------------------------------
+ */
+
+struct filter;
+
+/* From the query's name, label, uri and filter. */
+struct filter *filter_new(struct call *c);
+void filter_free(struct filter *f);
+bool filter_matches(const struct filter *f, struct call *c, const json_t *document);
 
 /* ---- Handlers, by verb; NULL: not there -------------------------------------------------------
  */

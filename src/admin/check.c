@@ -6,7 +6,6 @@
 
 #include "admin/admin_int.h"
 #include "config/fields.h"
-#include "config/snapshot.h"
 
 const char *json_type_name(const json_t *value)
 {
@@ -159,75 +158,33 @@ bool check_schema(struct call *c, enum kind kind, const json_t *value, struct st
     return fields_parse(fields, value, arena_zero(c->a, fields->size), c->a, err);
 }
 
-/* "$secret://…" and "$env://…" stand for a value that is elsewhere. */
-static bool is_reference(struct str s)
-{
-    return str_eq_nocase(str_head(s, 10), STR("$secret://")) ||
-           str_eq_nocase(str_head(s, 7), STR("$env://"));
-}
-
 /* A consumer goes by its name, which is in the body; the URL may repeat it. */
-static bool check_username(struct call *c, struct str *id)
+static bool check_username(struct call *c, struct str name)
 {
-    *id = id_of(c->a, json_object_get(c->json, "username"));
-    if (!id_is_good(*id, 256, false) || (c->id.p && !str_eq(c->id, *id))) {
-        reply_error(c, 400, "wrong username");
-        return false;
-    }
-    return true;
-}
-
-/* A key that identifies a consumer may be one consumer's only. The compiled configuration knows
- * every key; what does not compile identifies nobody. */
-static bool check_duplicates(struct call *c, struct str username)
-{
-    struct builder *b = keeper_builder(c->keeper);
-    json_t *plugins = json_object_get(c->json, "plugins"), *conf;
-    const char *name;
-
-    json_object_foreach(plugins, name, conf)
-    {
-        const struct plugin *plugin = builder_plugin(b, str_of(name));
-        if (!plugin || !plugin->auth || !plugin->consumer_key)
-            continue;
-        json_t *key = json_object_get(conf, plugin->consumer_key);
-        struct str text = str_make(json_string_value(key), json_string_length(key));
-        if (!text.p || is_reference(text))
-            continue;
-        const struct credential *owner = snapshot_credential(keeper_current(c->keeper),
-                                                             plugin->name, text);
-        if (!owner || str_eq(owner->consumer->username, username))
-            continue;
-        if (owner->id.p)
-            reply_error(
-                c, 400, "duplicate %s of plugin %s found with credential: %.*s of consumer: %.*s",
-                plugin->consumer_key, name, STR_ARG(owner->id), STR_ARG(owner->consumer->username));
-        else
-            reply_error(c, 400, "duplicate %s of plugin %s found with consumer: %.*s",
-                        plugin->consumer_key, name, STR_ARG(owner->consumer->username));
-        return false;
-    }
-    return true;
+    if (id_is_good(name, 256, false) && (!c->id.p || str_eq(c->id, name)))
+        return true;
+    reply_error(c, 400, "wrong username");
+    return false;
 }
 
 bool check_write(struct call *c, bool wanted, struct str *id)
 {
+    struct builder *b = keeper_builder(c->keeper);
     bool consumer = c->kind == KIND_CONSUMER;
     struct str err = STR_NONE;
 
-    if (!check_body(c) || (!consumer && !check_id(c, wanted, id)) || !check_times(c) ||
-        !check_pairs(c))
+    if (!check_body(c))
         return false;
-    if (!check_schema(c, c->kind, c->json, &err)) {
-        reply_error(c, 400, "invalid configuration: %.*s", STR_ARG(err));
+    if (consumer)
+        *id = id_of(c->a, json_object_get(c->json, "username"));
+    else if (!check_id(c, wanted, id))
         return false;
-    }
-    if ((consumer && !check_username(c, id)) || !refs_exist(c))
+    if (!check_times(c) || !check_pairs(c))
         return false;
-    if (!builder_check(keeper_builder(c->keeper), c->kind, *id, c->json, c->a, &err)) {
-        reply_error(c, 400, "%s%.*s", consumer ? "invalid plugins configuration: " : "",
+    if (!builder_check(b, c->kind, *id, c->json, c->a, &err)) {
+        reply_error(c, 400, "%s%.*s", builder_check_by_schema(b) ? "invalid configuration: " : "",
                     STR_ARG(err));
         return false;
     }
-    return !consumer || check_duplicates(c, *id);
+    return (!consumer || check_username(c, *id)) && refs_exist(c);
 }

@@ -11,19 +11,12 @@ enum { LIST_BYTES_MAX = 1 << 30 };
 
 struct listing {
     struct call *c;
+    struct filter *filter;
     struct buf out;
     bool full; /* the text is too long */
     int64_t total;
     int64_t from, to; /* of the matching ones, those with this number are shown */
 };
-
-/* Place for the filters name, label, uri and filter. */
-static bool listing_matches(const struct listing *l, const json_t *value)
-{
-    (void)l;
-    (void)value;
-    return true;
-}
 
 static void listing_add(struct listing *l, const struct store_item *item, json_t *value)
 {
@@ -47,7 +40,7 @@ static bool listing_item(void *arg, const struct store_item *item)
     if (!document_id(l->c->kind, item->key).p)
         return true;
     json_t *value = document_decode(l->c->kind, item->value);
-    if (value && listing_matches(l, value)) {
+    if (value && filter_matches(l->filter, l->c, value)) {
         if (l->total >= l->from && l->total < l->to)
             listing_add(l, item, value);
         l->total++;
@@ -107,11 +100,13 @@ void document_list(struct call *c)
     if (!pages_set(&l))
         return;
     buf_init(&l.out, LIST_BYTES_MAX);
+    l.filter = filter_new(c);
     if (store->ops->list(store, prefix, listing_item, &l, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
     else if (l.full)
         reply_error(c, 400, "the list is too long: use page and page_size");
     else
         listing_reply(&l);
+    filter_free(l.filter);
     buf_fini(&l.out);
 }

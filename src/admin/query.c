@@ -32,16 +32,27 @@ static struct str decode(struct arena *a, struct str s)
     return str_make(out, n);
 }
 
+bool query_pair(struct call *c, struct str *rest, struct str *name, struct str *value)
+{
+    struct str pair;
+
+    if (rest->n == 0)
+        return false;
+    str_cut(*rest, '&', &pair, rest);
+    if (!str_cut(pair, '=', name, value))
+        *value = STR("");
+    *name = decode(c->a, *name);
+    *value = decode(c->a, *value);
+    return true;
+}
+
 struct str query_arg(struct call *c, struct str name)
 {
-    struct str rest = c->query, pair, key, value;
+    struct str rest = c->query, found, value;
 
-    while (rest.n > 0) {
-        str_cut(rest, '&', &pair, &rest);
-        if (!str_cut(pair, '=', &key, &value))
-            value = STR("");
-        if (str_eq(decode(c->a, key), name))
-            return decode(c->a, value);
+    while (query_pair(c, &rest, &found, &value)) {
+        if (str_eq(found, name))
+            return value;
     }
     return STR_NONE;
 }

@@ -64,18 +64,18 @@ bool refs_exist(struct call *c)
 /* ---- Who uses a document -----------------------------------------------------------------------
  */
 
+static void reply_used(struct call *c, const char *by, struct str noun, struct str user)
+{
+    reply_error(c, 400, "can not delete this %.*s%s, %s%.*s [%.*s] is still using it now",
+                STR_ARG(kinds[c->kind].noun), c->kind == KIND_SERVICE ? " directly" : "", by,
+                STR_ARG(noun), STR_ARG(user));
+}
+
 struct search {
     struct call *c;
     enum kind from;
-    struct str needle; /* what a user's text must contain, before it is worth parsing */
-    const char *field; /* a field of the document; NULL: traffic-split's upstreams */
-    struct str user;   /* who was found; absent: nobody */
+    struct str user; /* who was found; absent: nobody */
 };
-
-static bool field_names(const json_t *value, const char *field, struct call *c)
-{
-    return str_eq(id_of(c->a, json_object_get(value, field)), c->id);
-}
 
 static bool split_names(const json_t *value, struct call *c)
 {
@@ -87,7 +87,7 @@ static bool split_names(const json_t *value, struct call *c)
     {
         json_array_foreach(json_object_get(rule, "weighted_upstreams"), j, upstream)
         {
-            if (field_names(upstream, "upstream_id", c))
+            if (str_eq(id_of(c->a, json_object_get(upstream, "upstream_id")), c->id))
                 return true;
         }
     }
@@ -96,51 +96,57 @@ static bool split_names(const json_t *value, struct call *c)
 
 static bool search_item(void *arg, const struct store_item *item)
 {
+    static const struct str needle = {"\"traffic-split\"", 15};
     struct search *s = arg;
     struct str id = document_id(s->from, item->key);
 
-    if (!id.p || !memmem(item->value.p, item->value.n, s->needle.p, s->needle.n))
+    if (!id.p || str_search(item->value, needle) < 0)
         return true;
     json_t *value = document_decode(s->from, item->value);
-    if (value && (s->field ? field_names(value, s->field, s->c) : split_names(value, s->c)))
+    if (value && split_names(value, s->c))
         s->user = arena_str(s->c->a, id);
     json_decref(value);
     return !s->user.p;
 }
 
-/* False: the call is answered, because somebody was found or the store failed. */
-static bool search_run(struct search *s, const char *by, struct str noun)
+/* The builder does not follow references inside of plugins: the documents themselves are searched,
+ * as long as there is such a plugin. */
+static bool split_unused(struct call *c)
 {
-    struct call *c = s->c;
     struct store *store = keeper_store(c->keeper);
-    struct str err = STR_NONE, prefix = document_prefix(c->a, s->from);
 
-    if (store->ops->list(store, prefix, search_item, s, &err) != STORE_OK) {
-        reply_store_failed(c, "read", prefix, err);
-        return false;
-    }
-    if (!s->user.p)
+    if (c->kind != KIND_UPSTREAM ||
+        !builder_plugin(keeper_builder(c->keeper), STR("traffic-split")))
         return true;
-    reply_error(c, 400, "can not delete this %.*s%s, %s%.*s [%.*s] is still using it now",
-                STR_ARG(kinds[c->kind].noun), c->kind == KIND_SERVICE ? " directly" : "", by,
-                STR_ARG(noun), STR_ARG(s->user));
-    return false;
+    for (size_t i = 0; i < COUNT(split_users); i++) {
+        struct search s = {c, split_users[i].from, STR_NONE};
+        struct str err = STR_NONE, prefix = document_prefix(c->a, s.from);
+        if (store->ops->list(store, prefix, search_item, &s, &err) != STORE_OK) {
+            reply_store_failed(c, "read", prefix, err);
+            return false;
+        }
+        if (s.user.p) {
+            reply_used(c, "plugin in ", str_of(split_users[i].noun), s.user);
+            return false;
+        }
+    }
+    return true;
 }
 
 bool refs_unused(struct call *c)
 {
-    for (size_t i = 0; c->kind == KIND_UPSTREAM && i < COUNT(split_users); i++) {
-        struct search s = {c, split_users[i].from, STR("\"traffic-split\""), NULL, STR_NONE};
-        if (!search_run(&s, "plugin in ", str_of(split_users[i].noun)))
-            return false;
-    }
+    const struct builder *b = keeper_builder(c->keeper);
+
+    if (!split_unused(c))
+        return false;
     for (size_t i = 0; i < COUNT(refs); i++) {
         if (refs[i].to != c->kind)
             continue;
-        struct search s = {c, refs[i].from, arena_printf(c->a, "\"%s\"", refs[i].field),
-                           refs[i].field, STR_NONE};
-        if (!search_run(&s, "", kinds[refs[i].from].noun))
+        struct str user = builder_user(b, c->kind, c->id, refs[i].from);
+        if (user.p) {
+            reply_used(c, "", kinds[refs[i].from].noun, user);
             return false;
+        }
     }
     return true;
 }

@@ -288,16 +288,13 @@ static void reply_check(struct memory *m, struct str before, const struct admin_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct str rest = str_make((const char *)data, size), err;
+    struct str rest = str_make((const char *)data, size);
     struct memory *m = mem_zero(sizeof(*m));
-    struct arena a;
 
     log_setup(quiet, LOG_WARN);
-    arena_init(&a, NULL);
     m->store.ops = &memory_ops;
     struct keeper *keeper = keeper_start(&m->store, builder_new(&env), on_publish, NULL);
-    struct admin *admin = admin_new(&config, keeper, &a, &err);
-    ASSERT(admin);
+    struct admin *admin = admin_new(&config, keeper);
     for (int i = 0; i < REQUESTS_MAX && rest.n > 0; i++) {
         ptrdiff_t end = str_search(rest, STR("\n%%\n"));
         struct str text = end < 0 ? rest : str_head(rest, (size_t)end);
@@ -310,6 +307,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     admin_free(admin);
     keeper_stop(keeper);
-    arena_fini(&a);
     return 0;
 }
