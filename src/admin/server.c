@@ -32,7 +32,7 @@ struct call {
     struct addr client;
     struct buf body;
     size_t body_size;
-    struct admin_reply reply;
+    struct admin_reply *reply;
 };
 
 static void call_free(struct call *c)
@@ -72,7 +72,7 @@ static void stop_if_done(struct admin_server *s)
 
 static void send_reply(struct call *c)
 {
-    const struct admin_reply *r = &c->reply;
+    const struct admin_reply *r = c->reply;
     struct header lines[ADMIN_HEADERS_MAX + 4];
     struct head head;
 
@@ -96,7 +96,7 @@ static void on_answer(struct message *m)
 
     if (c->stream)
         send_reply(c);
-    admin_reply_free(&c->reply);
+    admin_reply_free(c->reply);
     call_free(c);
     s->requests--;
     stop_if_done(s);
@@ -107,7 +107,7 @@ static void on_done(void *arg, struct admin_reply *reply)
 {
     struct call *c = arg;
 
-    c->reply = *reply;
+    c->reply = reply;
     c->message.run = on_answer;
     loop_post(&c->server->thread.loop, &c->message);
 }
