@@ -21,9 +21,11 @@ struct dns_config {
 /* A name in the cache. Lives until dns_free; one object per host name. */
 struct dns_name {
     struct str host;
-    const struct addr *addrs; /* port 0; all addresses of the last good answer */
+    /* All addresses of the last good answer, port 0: IPv4 before IPv6, sorted. They change only
+     * between callbacks of the loop. */
+    const struct addr *addrs;
     unsigned naddrs;
-    uint32_t generation; /* one up whenever addrs changes (as a set) */
+    uint32_t generation; /* one up whenever addrs changes (as a set); 0: no answer yet */
 };
 
 /* Someone who waits for a first answer. Embedded in the waiter; linked while waiting. */
@@ -33,23 +35,30 @@ struct dns_wait {
 };
 
 enum dns_status {
-    DNS_READY,   /* name->addrs can be used (perhaps stale, while it is looked up again) */
-    DNS_PENDING, /* the first answer is on its way: dns_wait_start, or come again */
-    DNS_FAILED,  /* no answer was ever had; looked up again, but not more than once a second */
+    DNS_READY, /* name->addrs can be used (perhaps stale, while it is looked up again) */
+    /* The first answer is on its way, or one in place of an answer that ended over 30 s ago and
+     * was not asked for since: dns_wait_start, or come again. */
+    DNS_PENDING,
+    DNS_FAILED, /* no answer was ever had; looked up again, but not more than once a second */
 };
 
-/* NULL: c-ares could not start; the message is in the arena. */
+/* NULL: c-ares could not start, or a server is not "1.1.1.1", "1.1.1.1:53", "::1" or "[::1]:53";
+ * the message is in the arena. config need not outlive the call. TTLs are held to 1 s … 1 h (RFC
+ * 8767 on stale answers: a failed refresh is tried again after 1 s, 2 s … 30 s); names of the hosts
+ * file, which the environment's CARES_HOSTS may replace, are read again after 10 s. */
 struct dns *dns_new(struct thread *t, const struct dns_config *config, struct arena *a,
                     struct str *err);
 /* Nobody may wait any more. */
 void dns_free(struct dns *d);
-/* The cache's object for host, made when needed; no look-up is started. */
+/* The cache's object for host (not an IP literal), made when needed; no look-up is started. Beyond
+ * 65,536 names all share one object that is always DNS_FAILED; that is logged once. */
 struct dns_name *dns_name(struct dns *d, struct str host);
 /* The state of the name; starts look-ups as needed. Cheap when READY and fresh. */
 enum dns_status dns_status(struct dns *d, struct dns_name *name);
-/* done is called once, from the loop, never inside this call, when a look-up under way has ended.
- */
+/* done is called once, from the loop, never inside this call, when the look-up under way has ended
+ * (at the end of this turn when none is); it may do all but dns_free. */
 void dns_wait_start(struct dns_name *name, struct dns_wait *w);
+/* After dns_wait_start only; harmless when done was called. */
 void dns_wait_cancel(struct dns_wait *w);
 
 #endif

@@ -1,0 +1,751 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache of names and its look-ups: when a name is looked up, by whom it is waited for, what its
+ * answer changes. c-ares (1.18) speaks with the servers and reads /etc/hosts; it is only ever
+ * called from the loop, never on the stack of somebody who asks. */
+#include "upstream/dns.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/panic.h"
+
+enum {
+    NAMES_MAX = 65536,    /* all further names share one that always fails */
+    HOST_MAX = 254,       /* RFC 1035 §2.3.4, with a final dot */
+    ASKED_MAX = 512,      /* look-ups under way at c-ares; others queue */
+    START_BATCH = 16,     /* look-ups begun in one turn: each reads the hosts file */
+    TTL_MIN_MS = 1000,    /* of answers; */
+    TTL_MAX_MS = 3600000, /* longer ones are looked up again after an hour */
+    FILE_MS = 10000,      /* /etc/hosts has no TTLs */
+    PARTIAL_MS = 5000,    /* one address family could not be had */
+    RETRY_MIN_MS = 1000,  /* after a failure; doubles */
+    RETRY_MAX_MS = 30000,
+    STALE_MS = 30000, /* an answer nobody asked for since, this long after its end, is not used
+                         before it is looked up: the address may be another's by now */
+    TRIES = 3,        /* at each server, each try twice as long as the one before */
+    RESEND_MIN_MS = 50,
+    TIMEOUT_DEFAULT_MS = 5000,
+    PORT_DNS = 53,
+};
+
+/* At most one look-up per name: it is queued, then asked (c-ares has it), then over. */
+enum phase { IDLE, QUEUED, ASKED };
+
+struct entry {
+    struct dns_name name;
+    struct dns *d;
+    struct entry *next; /* in its bucket */
+    uint64_t hash;
+    struct list queued; /* in dns.queue: QUEUED */
+    struct list ended;  /* in dns.ended: waiters are to be told */
+    struct list waiters;
+    struct timer
+        deadline;    /* of the look-up; after it waiters have been told, an answer still counts */
+    int64_t next_at; /* no look-up before; until then the answer is fresh */
+    enum phase phase;
+    int family;     /* of this look-up: AF_UNSPEC; or the one family that is asked for once more */
+    unsigned fails; /* in a row */
+    bool late;      /* the deadline of the look-up has passed */
+    bool too_old;   /* the answer is not used before this look-up has ended */
+    bool full;      /* stands for all names beyond NAMES_MAX */
+    char *absolute; /* what a search domain made of the name, for asking once more */
+    char host[];    /* NUL-terminated */
+};
+
+/* A descriptor of c-ares. */
+struct watch {
+    struct grave grave;
+    struct io io;
+    struct list link;
+    struct dns *d;
+};
+
+struct dns {
+    struct loop *loop;
+    ares_channel channel;
+    int64_t valid_ms, timeout_ms;
+    bool ipv6;
+    struct entry **buckets;
+    unsigned nbuckets, nnames; /* a power of two */
+    struct entry *overflow;    /* see NAMES_MAX; made when needed */
+    struct list queue, ended, socks;
+    unsigned asked;
+    const struct entry *starting; /* within ares_getaddrinfo: a success is from the hosts file */
+    struct task task;
+    struct timer tick; /* c-ares's own next time-out */
+};
+
+static struct entry *entry_of(struct dns_name *name)
+{
+    return CONTAINER(name, struct entry, name);
+}
+
+/* ---- what an answer changes --------------------------------------------------------------------
+ */
+
+static int addr_cmp(const void *one, const void *two)
+{
+    const struct addr *a = one, *b = two;
+
+    if (a->sa.sa_family != b->sa.sa_family)
+        return a->sa.sa_family == AF_INET ? -1 : 1;
+    if (a->sa.sa_family == AF_INET)
+        return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
+    return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+}
+
+/* Takes the list. Sorted, so that the same set is the same list whatever order a server gives. */
+static void set_addrs(struct entry *e, struct addr *list, unsigned n)
+{
+    unsigned kept = 0;
+
+    qsort(list, n, sizeof(*list), addr_cmp);
+    for (unsigned i = 0; i < n; i++)
+        if (kept == 0 || addr_cmp(&list[kept - 1], &list[i]) != 0)
+            list[kept++] = list[i];
+    bool same = kept == e->name.naddrs;
+    for (unsigned i = 0; same && i < kept; i++)
+        same = addr_cmp(&list[i], &e->name.addrs[i]) == 0;
+    if (same) {
+        free(list);
+        return;
+    }
+    free((void *)(uintptr_t)e->name.addrs);
+    e->name.addrs = list;
+    e->name.naddrs = kept;
+    e->name.generation++;
+    log_info("dns: \"%s\" has %u address%s now", e->host, kept, kept == 1 ? "" : "es");
+}
+
+static bool has_family(const struct entry *e, int family)
+{
+    for (unsigned i = 0; i < e->name.naddrs; i++)
+        if (e->name.addrs[i].sa.sa_family == family)
+            return true;
+    return false;
+}
+
+static unsigned count_nodes(const struct ares_addrinfo *ai, int family)
+{
+    unsigned n = 0;
+
+    for (const struct ares_addrinfo_node *node = ai->nodes; node; node = node->ai_next)
+        n += family == AF_UNSPEC || node->ai_family == family;
+    return n;
+}
+
+/* The answer's addresses, and those of the `kept` family that the name has already; 0: none. */
+static void take_addrs(struct entry *e, const struct ares_addrinfo *ai, int kept)
+{
+    unsigned n = 0, max = e->name.naddrs + (ai ? count_nodes(ai, AF_UNSPEC) : 0);
+    struct addr *list = mem_zero((max ? max : 1) * sizeof(*list));
+
+    for (unsigned i = 0; i < e->name.naddrs; i++)
+        if (e->name.addrs[i].sa.sa_family == kept)
+            list[n++] = e->name.addrs[i];
+    for (const struct ares_addrinfo_node *node = ai ? ai->nodes : NULL; node;
+         node = node->ai_next) {
+        struct addr *to = &list[n];
+        if (node->ai_family == AF_INET) {
+            to->in = *(const struct sockaddr_in *)(const void *)node->ai_addr;
+            to->in.sin_port = 0;
+            n++;
+        } else if (node->ai_family == AF_INET6) {
+            to->in6 = *(const struct sockaddr_in6 *)(const void *)node->ai_addr;
+            to->in6.sin6_port = 0;
+            n++;
+        }
+    }
+    set_addrs(e, list, n);
+}
+
+/* The shortest of all records, aliases included (RFC 1034 §3.6.2); a TTL with its top bit set is 0
+ * (RFC 2181 §8). */
+static int64_t answer_ms(const struct dns *d, const struct ares_addrinfo *ai)
+{
+    int64_t ttl = TTL_MAX_MS / 1000;
+
+    if (d->valid_ms > 0)
+        return d->valid_ms;
+    for (const struct ares_addrinfo_node *node = ai->nodes; node; node = node->ai_next)
+        ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
+    for (const struct ares_addrinfo_cname *c = ai->cnames; c; c = c->next)
+        ttl = c->ttl < ttl ? c->ttl : ttl;
+    return ttl * 1000 < TTL_MIN_MS ? TTL_MIN_MS : ttl * 1000;
+}
+
+/* ---- the end of a look-up -----------------------------------------------------------------------
+ */
+
+/* Waiters are told by the task: their callbacks must not run inside c-ares. */
+static void tell_later(struct entry *e)
+{
+    if (list_empty(&e->ended))
+        list_append(&e->d->ended, &e->ended);
+    loop_defer(e->d->loop, &e->d->task);
+}
+
+static void succeeded(struct entry *e, int64_t valid_ms)
+{
+    e->next_at = e->d->loop->now_ms + valid_ms;
+    if (e->fails)
+        log_warn("dns: \"%s\" can be resolved again", e->host);
+    e->fails = 0;
+}
+
+static void failed(struct entry *e, const char *why)
+{
+    int64_t pause = RETRY_MIN_MS;
+
+    if (e->name.naddrs)
+        for (unsigned i = 0; i < e->fails && pause < RETRY_MAX_MS; i++)
+            pause *= 2;
+    e->next_at = e->d->loop->now_ms + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
+    if (e->fails++ == 0) {
+        if (e->name.naddrs)
+            log_warn("dns: \"%s\" cannot be resolved any more: %s; its last answer stays in use",
+                     e->host, why);
+        else
+            log_warn("dns: \"%s\" cannot be resolved: %s", e->host, why);
+    }
+}
+
+static void enqueue(struct entry *e, int family)
+{
+    e->phase = QUEUED;
+    e->family = family;
+    list_append(&e->d->queue, &e->queued);
+    loop_defer(e->d->loop, &e->d->task);
+}
+
+static void finish(struct entry *e)
+{
+    e->phase = IDLE;
+    e->late = false;
+    free(e->absolute);
+    e->absolute = NULL;
+    timer_clear(&e->d->loop->timers, &e->deadline);
+}
+
+static bool is_localhost(struct str host)
+{
+    static const struct str local = {"localhost", 9};
+
+    if (host.n && host.p[host.n - 1] == '.')
+        host.n--;
+    if (host.n < local.n || !str_eq_nocase(str_from(host, host.n - local.n), local))
+        return false;
+    return host.n == local.n || host.p[host.n - local.n - 1] == '.';
+}
+
+/* RFC 6761 §6.3: these names mean this host, whatever servers say. */
+static void take_loopback(struct entry *e)
+{
+    struct addr *list = mem_zero(2 * sizeof(*list));
+
+    list[0].in = (struct sockaddr_in){.sin_family = AF_INET,
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    list[1].in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    set_addrs(e, list, e->d->ipv6 ? 2 : 1);
+    succeeded(e, FILE_MS);
+}
+
+/* c-ares gives a success when either family was answered and does not tell why the other is absent.
+ * A family that was there before, or IPv4 where nothing was known, is asked for once more, alone,
+ * before it is given up. Returns it; 0: none. */
+static int doubtful_family(const struct entry *e, const struct ares_addrinfo *ai)
+{
+    if (!e->d->ipv6)
+        return 0;
+    if (!count_nodes(ai, AF_INET) && (has_family(e, AF_INET) || !e->name.naddrs))
+        return AF_INET;
+    if (!count_nodes(ai, AF_INET6) && has_family(e, AF_INET6))
+        return AF_INET6;
+    return 0;
+}
+
+static void take_answer(struct entry *e, const struct ares_addrinfo *ai, bool from_file)
+{
+    int doubtful = from_file ? 0 : doubtful_family(e, ai);
+
+    take_addrs(e, ai, doubtful);
+    succeeded(e, from_file ? FILE_MS : answer_ms(e->d, ai));
+    if (!doubtful) {
+        finish(e);
+        return;
+    }
+    /* With a final dot: search domains do not apply again. */
+    const char *found = ai->name ? ai->name : e->host;
+    size_t n = strlen(found);
+    e->absolute = mem_alloc(n + 2);
+    memcpy(e->absolute, found, n);
+    if (n == 0 || found[n - 1] != '.')
+        e->absolute[n++] = '.';
+    e->absolute[n] = 0;
+    enqueue(e, doubtful);
+}
+
+/* The second question's answer: its family is replaced, removed, or kept when no server says. */
+static void take_second(struct entry *e, int status, const struct ares_addrinfo *ai)
+{
+    int other = e->family == AF_INET ? AF_INET6 : AF_INET;
+    int64_t now = e->d->loop->now_ms;
+
+    if (status == ARES_SUCCESS) {
+        int64_t until = now + answer_ms(e->d, ai);
+        take_addrs(e, ai, other);
+        e->next_at = until < e->next_at ? until : e->next_at;
+    } else if (status == ARES_ENODATA || status == ARES_ENOTFOUND) {
+        take_addrs(e, NULL, other);
+    } else if (now + PARTIAL_MS < e->next_at) {
+        e->next_at = now + PARTIAL_MS;
+    }
+    finish(e);
+}
+
+static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
+{
+    struct entry *e = arg;
+    struct dns *d = e->d;
+    bool usable = status == ARES_SUCCESS && ai && count_nodes(ai, AF_UNSPEC) > 0;
+
+    (void)timeouts;
+    if (status == ARES_EDESTRUCTION)
+        return;
+    d->asked--;
+    if (e->family != AF_UNSPEC) {
+        take_second(e, usable || status != ARES_SUCCESS ? status : ARES_ENODATA, ai);
+    } else if (usable) {
+        take_answer(e, ai, d->starting == e);
+    } else if (is_localhost(e->name.host)) {
+        take_loopback(e);
+        finish(e);
+    } else {
+        /* A failure that the deadline counted is not counted again. */
+        if (!e->late)
+            failed(e, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+        finish(e);
+    }
+    if (ai)
+        ares_freeaddrinfo(ai);
+    tell_later(e);
+}
+
+/* Waiters are let go; c-ares may still get an answer, and it will be taken. */
+static void on_deadline(struct timer *t)
+{
+    struct entry *e = CONTAINER(t, struct entry, deadline);
+
+    /* The second question holds nobody up. */
+    if (e->family != AF_UNSPEC)
+        return;
+    failed(e, "no answer in time");
+    e->late = true;
+    tell_later(e);
+}
+
+/* ---- the beginning of a look-up -----------------------------------------------------------------
+ */
+
+static bool under_way(const struct entry *e)
+{
+    return e->phase != IDLE && !e->late && e->family == AF_UNSPEC;
+}
+
+static void look_up(struct entry *e)
+{
+    int64_t now = e->d->loop->now_ms;
+
+    e->too_old = e->name.naddrs && e->fails == 0 && now - e->next_at > STALE_MS;
+    e->late = false;
+    enqueue(e, AF_UNSPEC);
+    loop_timer(e->d->loop, &e->deadline, e->d->timeout_ms);
+}
+
+static void ask(struct dns *d, struct entry *e)
+{
+    struct ares_addrinfo_hints hints = {
+        /* In our order; CARES_HOSTS may name another hosts file. */
+        .ai_flags = ARES_AI_NOSORT | ARES_AI_ENVHOSTS,
+        .ai_family = e->family != AF_UNSPEC ? e->family
+                     : d->ipv6              ? AF_UNSPEC
+                                            : AF_INET,
+        .ai_socktype = SOCK_STREAM,
+    };
+
+    e->phase = ASKED;
+    d->asked++;
+    if (e->name.host.n == 0 || e->name.host.n > HOST_MAX || strlen(e->host) != e->name.host.n) {
+        on_answer(e, ARES_EBADNAME, 0, NULL);
+        return;
+    }
+    d->starting = e;
+    ares_getaddrinfo(d->channel, e->absolute ? e->absolute : e->host, NULL, &hints, on_answer, e);
+    d->starting = NULL;
+}
+
+/* After each call that may have made c-ares send something. */
+static void set_tick(struct dns *d)
+{
+    struct timeval tv, *next = ares_timeout(d->channel, NULL, &tv);
+
+    if (!next)
+        timer_pause(&d->tick);
+    else /* It cuts off the microseconds. */
+        loop_timer(d->loop, &d->tick, (int64_t)next->tv_sec * 1000 + next->tv_usec / 1000 + 1);
+}
+
+static void on_tick(struct timer *t)
+{
+    struct dns *d = CONTAINER(t, struct dns, tick);
+
+    ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    set_tick(d);
+}
+
+static void tell(struct entry *e)
+{
+    struct list now;
+
+    if (list_empty(&e->waiters))
+        return;
+    /* Those who wait again from their callback wait for the next look-up. */
+    now = e->waiters;
+    now.next->prev = now.prev->next = &now;
+    list_init(&e->waiters);
+    while (!list_empty(&now)) {
+        struct dns_wait *w = CONTAINER(now.next, struct dns_wait, link);
+        list_remove(&w->link);
+        w->done(w);
+    }
+}
+
+static void on_task(struct task *t)
+{
+    struct dns *d = CONTAINER(t, struct dns, task);
+    unsigned begun = 0;
+    struct list ended;
+
+    while (!list_empty(&d->queue) && d->asked < ASKED_MAX && begun++ < START_BATCH) {
+        struct entry *e = CONTAINER(d->queue.next, struct entry, queued);
+        list_remove(&e->queued);
+        ask(d, e);
+    }
+    if (begun)
+        set_tick(d);
+    list_init(&ended);
+    while (!list_empty(&d->ended)) {
+        struct list *link = d->ended.next;
+        list_remove(link);
+        list_append(&ended, link);
+    }
+    while (!list_empty(&ended)) {
+        struct entry *e = CONTAINER(ended.next, struct entry, ended);
+        list_remove(&e->ended);
+        tell(e);
+    }
+    if (!list_empty(&d->queue) && d->asked < ASKED_MAX)
+        loop_defer(d->loop, &d->task);
+}
+
+/* ---- c-ares in the loop -------------------------------------------------------------------------
+ */
+
+static void on_event(struct io *io, uint32_t events)
+{
+    struct dns *d = CONTAINER(io, struct watch, io)->d;
+    bool broken = events & (EPOLLERR | EPOLLHUP);
+
+    /* May bury the io. */
+    ares_process_fd(d->channel, broken || events & EPOLLIN ? io->fd : ARES_SOCKET_BAD,
+                    events & EPOLLOUT ? io->fd : ARES_SOCKET_BAD);
+    set_tick(d);
+}
+
+static void release_watch(struct grave *g)
+{
+    free(CONTAINER(g, struct watch, grave));
+}
+
+/* c-ares opened, closes or wants something else of a descriptor. */
+static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct dns *d = arg;
+    struct watch *w = NULL;
+    uint32_t events = (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u);
+
+    for (struct list *l = d->socks.next; l != &d->socks && !w; l = l->next)
+        if (CONTAINER(l, struct watch, link)->io.fd == fd)
+            w = CONTAINER(l, struct watch, link);
+    if (!events) {
+        if (!w)
+            return;
+        loop_unwatch(d->loop, &w->io);
+        list_remove(&w->link);
+        loop_bury(d->loop, &w->grave, release_watch);
+        return;
+    }
+    if (!w) {
+        w = mem_zero(sizeof(*w));
+        w->d = d;
+        w->io = (struct io){.fd = fd, .on_event = on_event};
+        list_append(&d->socks, &w->link);
+    }
+    if (!loop_watch_level(d->loop, &w->io, events))
+        log_error("dns: a socket cannot be watched"); /* its look-ups end by time */
+}
+
+/* ---- servers ------------------------------------------------------------------------------------
+ */
+
+/* "1.1.1.1", "1.1.1.1:53", "::1", "[::1]", "[::1]:53". */
+static bool parse_server(struct str s, struct ares_addr_port_node *out)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct str host = s, port = STR_NONE;
+    uint64_t number = PORT_DNS;
+
+    if (str_starts(s, STR("["))) {
+        if (!str_cut(str_from(s, 1), ']', &host, &port) || (port.n && port.p[0] != ':'))
+            return false;
+        if (port.n && !str_to_u64(str_from(port, 1), 65535, &number))
+            return false;
+    } else if (str_find(s, ':') >= 0 && str_find(s, ':') == str_rfind(s, ':')) {
+        str_cut(s, ':', &host, &port);
+        if (!str_to_u64(port, 65535, &number))
+            return false;
+    }
+    if (host.n >= sizeof(text) || number == 0)
+        return false;
+    memcpy(text, host.p ? host.p : "", host.n);
+    text[host.n] = 0;
+    out->udp_port = out->tcp_port = (int)number;
+    out->family = str_find(host, ':') >= 0 ? AF_INET6 : AF_INET;
+    return strlen(text) == host.n && inet_pton(out->family, text, &out->addr) == 1;
+}
+
+static bool set_servers(struct dns *d, const struct dns_config *config, struct arena *a,
+                        struct str *err)
+{
+    struct ares_addr_port_node *nodes = arena_zero(a, config->nservers * sizeof(*nodes));
+
+    for (unsigned i = 0; i < config->nservers; i++) {
+        if (!parse_server(str_trim(config->servers[i]), &nodes[i])) {
+            *err = arena_printf(
+                a, "dns_resolver: \"%.*s\" is not an IP address with or without a port",
+                STR_ARG(config->servers[i]));
+            return false;
+        }
+        if (i)
+            nodes[i - 1].next = &nodes[i];
+    }
+    int status = ares_set_servers_ports(d->channel, nodes);
+    if (status != ARES_SUCCESS)
+        *err = arena_printf(a, "dns_resolver: %s", ares_strerror(status));
+    return status == ARES_SUCCESS;
+}
+
+static int init_channel(struct dns *d, unsigned servers)
+{
+    char lookups[] = "fb"; /* the hosts file first, whatever nsswitch.conf says of other programs */
+    int64_t resend = d->timeout_ms * 4 / 5 / ((1 << TRIES) - 1) / (servers ? servers : 1);
+    struct ares_options options = {
+        /* All tries at all servers fit in four fifths of the look-up's time. */
+        .timeout = (int)(resend < RESEND_MIN_MS ? RESEND_MIN_MS : resend),
+        .tries = TRIES,
+        .lookups = lookups,
+        .sock_state_cb = on_sock_state,
+        .sock_state_cb_data = d,
+    };
+
+    return ares_init_options(&d->channel, &options,
+                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+                                 ARES_OPT_SOCK_STATE_CB);
+}
+
+static unsigned count_servers(struct dns *d)
+{
+    struct ares_addr_port_node *list = NULL;
+    unsigned n = 0;
+
+    if (ares_get_servers_ports(d->channel, &list) != ARES_SUCCESS)
+        return 1;
+    for (const struct ares_addr_port_node *s = list; s; s = s->next)
+        n++;
+    ares_free_data(list);
+    return n;
+}
+
+static void init_library(void)
+{
+    int status = ares_library_init(ARES_LIB_INIT_ALL);
+
+    ASSERT(status == ARES_SUCCESS);
+}
+
+static bool open_channel(struct dns *d, const struct dns_config *config, struct arena *a,
+                         struct str *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    unsigned servers = config->nservers;
+
+    pthread_once(&once, init_library);
+    int status = init_channel(d, servers);
+    if (status == ARES_SUCCESS && !servers && (servers = count_servers(d)) > 1) {
+        /* Times depend on how many servers resolv.conf has, and cannot be changed afterwards. */
+        ares_destroy(d->channel);
+        d->channel = NULL;
+        status = init_channel(d, servers);
+    }
+    if (status != ARES_SUCCESS) {
+        d->channel = NULL;
+        *err = arena_printf(a, "the resolver could not start: %s", ares_strerror(status));
+        return false;
+    }
+    return !config->nservers || set_servers(d, config, a, err);
+}
+
+/* ---- the cache ----------------------------------------------------------------------------------
+ */
+
+struct dns *dns_new(struct thread *t, const struct dns_config *config, struct arena *a,
+                    struct str *err)
+{
+    enum { BUCKETS = 64 };
+    struct dns *d = mem_zero(sizeof(*d));
+
+    d->loop = &t->loop;
+    d->valid_ms = config->valid_ms;
+    d->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
+    if (d->timeout_ms > TTL_MAX_MS)
+        d->timeout_ms = TTL_MAX_MS;
+    d->ipv6 = config->ipv6;
+    d->nbuckets = BUCKETS;
+    d->buckets = mem_zero(BUCKETS * sizeof(*d->buckets));
+    list_init(&d->queue);
+    list_init(&d->ended);
+    list_init(&d->socks);
+    task_init(&d->task, on_task);
+    timer_init(&d->tick, on_tick);
+    if (!open_channel(d, config, a, err)) {
+        dns_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+static void entry_free(struct entry *e)
+{
+    ASSERT(list_empty(&e->waiters));
+    timer_clear(&e->d->loop->timers, &e->deadline);
+    free((void *)(uintptr_t)e->name.addrs);
+    free(e->absolute);
+    free(e);
+}
+
+void dns_free(struct dns *d)
+{
+    if (d->channel)
+        ares_destroy(d->channel);
+    task_cancel(&d->task);
+    timer_clear(&d->loop->timers, &d->tick);
+    for (unsigned i = 0; i < d->nbuckets; i++) {
+        while (d->buckets[i]) {
+            struct entry *e = d->buckets[i];
+            d->buckets[i] = e->next;
+            entry_free(e);
+        }
+    }
+    if (d->overflow)
+        entry_free(d->overflow);
+    free(d->buckets);
+    free(d);
+}
+
+static struct entry *entry_new(struct dns *d, struct str host, uint64_t hash)
+{
+    struct entry *e = mem_zero(sizeof(*e) + host.n + 1);
+
+    e->d = d;
+    e->hash = hash;
+    memcpy(e->host, host.p ? host.p : "", host.n);
+    e->name.host = str_make(e->host, host.n);
+    list_init(&e->queued);
+    list_init(&e->ended);
+    list_init(&e->waiters);
+    timer_init(&e->deadline, on_deadline);
+    return e;
+}
+
+static void grow(struct dns *d)
+{
+    unsigned n = d->nbuckets * 2;
+    struct entry **buckets = mem_zero(n * sizeof(struct entry *));
+
+    for (unsigned i = 0; i < d->nbuckets; i++) {
+        while (d->buckets[i]) {
+            struct entry *e = d->buckets[i];
+            d->buckets[i] = e->next;
+            e->next = buckets[e->hash & (n - 1)];
+            buckets[e->hash & (n - 1)] = e;
+        }
+    }
+    free(d->buckets);
+    d->buckets = buckets;
+    d->nbuckets = n;
+}
+
+struct dns_name *dns_name(struct dns *d, struct str host)
+{
+    uint64_t hash = hash_str(host);
+
+    for (struct entry *e = d->buckets[hash & (d->nbuckets - 1)]; e; e = e->next)
+        if (e->hash == hash && str_eq(e->name.host, host))
+            return &e->name;
+    if (d->nnames == NAMES_MAX) {
+        if (!d->overflow) {
+            log_error("dns: more than %d names; further ones are not resolved", NAMES_MAX);
+            d->overflow = entry_new(d, STR_NONE, 0);
+            d->overflow->full = true;
+        }
+        return &d->overflow->name;
+    }
+    if (d->nnames == d->nbuckets)
+        grow(d);
+    struct entry *e = entry_new(d, host, hash);
+    e->next = d->buckets[hash & (d->nbuckets - 1)];
+    d->buckets[hash & (d->nbuckets - 1)] = e;
+    d->nnames++;
+    return &e->name;
+}
+
+enum dns_status dns_status(struct dns *d, struct dns_name *name)
+{
+    struct entry *e = entry_of(name);
+
+    if (d->loop->now_ms < e->next_at)
+        return name->naddrs ? DNS_READY : DNS_FAILED;
+    if (e->phase == IDLE && !e->full)
+        look_up(e);
+    if (name->naddrs && !(e->too_old && under_way(e)))
+        return DNS_READY;
+    return under_way(e) ? DNS_PENDING : DNS_FAILED;
+}
+
+void dns_wait_start(struct dns_name *name, struct dns_wait *w)
+{
+    struct entry *e = entry_of(name);
+
+    list_append(&e->waiters, &w->link);
+    if (!under_way(e))
+        tell_later(e);
+}
+
+void dns_wait_cancel(struct dns_wait *w)
+{
+    list_remove(&w->link);
+}
