@@ -647,24 +647,29 @@ static void test_reclaim(void **state)
     const struct snapshot *empty = builder_publish(b);
     assert_int_equal(empty->version, 1);
     assert_null(find(empty, NULL, "/"));
+    put(b, KIND_ROUTE, "0", "{\"uri\":\"/old\",\"plugins\":{\"a\":{}}}");
     for (int i = 0; i < 5; i++) {
         put(b, KIND_ROUTE, "1", "{\"uri\":\"/\",\"plugins\":{\"a\":{}}}");
+        if (i == 3)
+            put(b, KIND_ROUTE, "0", NULL);
         held[i] = builder_publish(b);
     }
-    assert_int_equal(fake_alive, 5);
+    assert_int_equal(fake_alive, 6);
     /* Each one between goes by itself, whoever holds older ones. */
     snapshot_put(held[2]);
     builder_reclaim(b);
-    assert_int_equal(fake_alive, 4);
+    assert_int_equal(fake_alive, 5);
+    /* What is older than it, and died with it, is still reached by those before. */
+    assert_non_null(find(held[1], NULL, "/old"));
     snapshot_put(held[3]);
     snapshot_put(held[0]);
     assert_true(builder_reclaim(b));
-    assert_int_equal(fake_alive, 2);
+    assert_int_equal(fake_alive, 3);
     assert_non_null(find(held[1], NULL, "/"));
     assert_non_null(find(held[4], NULL, "/"));
     snapshot_put(held[4]);
     assert_true(builder_reclaim(b));
-    assert_int_equal(fake_alive, 2);
+    assert_int_equal(fake_alive, 3);
     snapshot_put(held[1]);
     snapshot_put(empty);
     assert_false(builder_reclaim(b));
