@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static uint64_t window_ms(const struct limit_ask *ask)
 {
@@ -89,4 +90,27 @@ size_t limit_reset_text(uint64_t reset, char out[LIMIT_NUMBER_SIZE])
     else
         n = snprintf(out, LIMIT_NUMBER_SIZE, "%" PRIu64 ".%02u", whole, part);
     return (size_t)n;
+}
+
+bool limit_number_read(struct str s, uint64_t *out, char *err, size_t size)
+{
+    char text[64], *end;
+    double v;
+
+    s = str_trim(s);
+    snprintf(text, sizeof(text), "%.*s", STR_ARG(s));
+    v = strtod(text, &end);
+    if (!s.n || s.n >= sizeof(text) || *end || isnan(v)) {
+        snprintf(err, size, "resolved value is not a number");
+    } else if (v <= 0) {
+        snprintf(err, size, "resolved value must be a positive number, got: %.14g", v);
+    } else if (v != floor(v)) {
+        snprintf(err, size, "resolved value must be an integer, got: %.14g", v);
+    } else if (v > (double)LIMIT_NUMBER_MAX) {
+        snprintf(err, size, "resolved value exceeds safe integer range (2^53-1), got: %.14g", v);
+    } else {
+        *out = (uint64_t)v;
+        return true;
+    }
+    return false;
 }

@@ -11,7 +11,7 @@ enum limit_window_type { LIMIT_FIXED, LIMIT_SLIDING };
 struct limit_ask {
     enum limit_window_type type;
     struct hash128 id;      /* of the counter */
-    uint64_t count, window; /* requests, seconds; 1 to 2^53-1 */
+    uint64_t count, window; /* requests, seconds; 1 to LIMIT_NUMBER_MAX */
     int64_t wall_ms, now_ms;
 };
 
@@ -29,6 +29,14 @@ struct limit_quota {
  * the clock, the one before counts in proportion to what of it is still within a window's length,
  * and only what passes counts. */
 struct limit_quota limit_window_ask(struct limit_table *t, const struct limit_ask *ask);
+
+/* The largest count, and number of seconds. */
+#define LIMIT_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+
+/* Reads a count or a number of seconds that a variable gave, as Lua's tonumber does ("10", " 1e3 ",
+ * "0x10"). False with a message in APISIX's words when it is not an integer from 1 to
+ * LIMIT_NUMBER_MAX. */
+bool limit_number_read(struct str s, uint64_t *out, char *err, size_t size);
 
 /* The number as Lua writes it: 6000 is "60", 5998 is "59.98", 5990 is "59.9". Returns the length.
  */

@@ -138,6 +138,39 @@ static void numbers(void **state)
     }
 }
 
+static void numbers_read(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t value;
+        const char *err;
+    } samples[] = {
+        {"10", 10, NULL},
+        {" 1e3 ", 1000, NULL},
+        {"0x10", 16, NULL},
+        {"9007199254740991", LIMIT_NUMBER_MAX, NULL},
+        {"", 0, "resolved value is not a number"},
+        {"ten", 0, "resolved value is not a number"},
+        {"1 0", 0, "resolved value is not a number"},
+        {"nan", 0, "resolved value is not a number"},
+        {"0", 0, "resolved value must be a positive number, got: 0"},
+        {"-1", 0, "resolved value must be a positive number, got: -1"},
+        {"1.5", 0, "resolved value must be an integer, got: 1.5"},
+        {"9999999999999999", 0, "resolved value exceeds safe integer range (2^53-1), got: 1e+16"},
+        {"inf", 0, "resolved value exceeds safe integer range (2^53-1), got: inf"},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+        uint64_t value = 0;
+        char err[128] = "";
+        assert_int_equal(limit_number_read(str_of(samples[i].text), &value, err, sizeof(err)),
+                         !samples[i].err);
+        assert_int_equal(value, samples[i].value);
+        assert_string_equal(err, samples[i].err ? samples[i].err : "");
+    }
+}
+
 static void groups(void **state)
 {
     (void)state;
@@ -166,6 +199,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sliding, setup, teardown),
         cmocka_unit_test_setup_teardown(sliding_is_steady, setup, teardown),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(numbers_read),
         cmocka_unit_test(groups),
     };
 
