@@ -4,6 +4,7 @@
 
 enum state {
     SIZE,
+    BLANK,
     EXTENSION,
     SIZE_LF,
     DATA,
@@ -48,10 +49,27 @@ static bool size_byte(struct chunked *c, char b)
         return false;
     if (b == '\r')
         c->state = SIZE_LF;
-    else if (b == ';' || b == ' ' || b == '\t')
+    else if (b == ';')
         c->state = EXTENSION;
+    else if (b == ' ' || b == '\t')
+        c->state = BLANK;
     else
         return false;
+    return true;
+}
+
+/* Blanks may stand before an extension (§7.1.1), and servers pad sizes with them; a second number
+ * may not follow. */
+static bool blank_byte(struct chunked *c, char b)
+{
+    if (++c->line > CHUNK_LINE_MAX)
+        return false;
+    if (b == '\r')
+        c->state = SIZE_LF;
+    else if (b == ';')
+        c->state = EXTENSION;
+    else
+        return b == ' ' || b == '\t';
     return true;
 }
 
@@ -80,6 +98,8 @@ static bool frame_byte(struct chunked *c, char b)
     switch ((enum state)c->state) {
     case SIZE:
         return size_byte(c, b);
+    case BLANK:
+        return blank_byte(c, b);
     case EXTENSION:
         return extension_byte(c, b);
     case SIZE_LF:
@@ -156,6 +176,15 @@ static const bool not_in_trailer[HEADER_COUNT] = {
     [HEADER_UPGRADE] = true,
     [HEADER_CONTENT_ENCODING] = true,
     [HEADER_CONTENT_TYPE] = true,
+    /* and what a recipient that merges trailers into the head would believe to be ours */
+    [HEADER_FORWARDED] = true,
+    [HEADER_X_FORWARDED_FOR] = true,
+    [HEADER_X_FORWARDED_HOST] = true,
+    [HEADER_X_FORWARDED_PORT] = true,
+    [HEADER_X_FORWARDED_PROTO] = true,
+    [HEADER_X_REAL_IP] = true,
+    [HEADER_KEEP_ALIVE] = true,
+    [HEADER_PROXY_CONNECTION] = true,
 };
 
 bool h1_parse_trailers(struct str in, struct header *list, unsigned cap, struct head *head)
@@ -170,9 +199,8 @@ bool h1_parse_trailers(struct str in, struct header *list, unsigned cap, struct 
         in = str_from(in, (size_t)end + 2);
         if (!str_cut(line, ':', &name, &value) || !h1_token_ok(name))
             return false;
-        value = str_trim(value);
         if (!h1_value_ok(value) || not_in_trailer[header_id(name)] ||
-            !head_add(head, NULL, header_id(name), name, value))
+            !head_add(head, NULL, header_id(name), name, str_trim(value)))
             return false;
     }
     return true;

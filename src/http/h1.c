@@ -73,10 +73,11 @@ bool h1_token_ok(struct str name)
 
 bool h1_head_ends(struct str in, size_t seen)
 {
-    size_t from = seen > 3 ? seen - 3 : 0;
+    struct str rest = str_from(in, seen > 2 ? seen - 2 : 0);
 
-    return str_search(str_from(in, from), STR("\r\n\r\n")) >= 0 ||
-           str_search(str_from(in, from), STR("\n\n")) >= 0;
+    /* What ends in a bare LF is an end too: of a head that is refused, and need not be waited for.
+     */
+    return str_search(rest, STR("\n\r\n")) >= 0 || str_search(rest, STR("\n\n")) >= 0;
 }
 
 /* ---- Header lines
@@ -231,7 +232,7 @@ static enum h1_status request_line(struct parser *s, const struct h1_limits *lim
 
     if (end - start > 32)
         return bad(s, REASON_BAD_METHOD);
-    if (end == s->end)
+    if (end == s->end || (*start == '\r' && start + 1 == s->end))
         return H1_MORE;
     if (end == start || *end != ' ')
         return bad(s, (unsigned char)*start == 0x16 ? REASON_BAD_REQUEST_LINE : REASON_BAD_METHOD);
@@ -259,7 +260,8 @@ static enum reason target_parts(struct h1_request *r)
 {
     struct str t = r->target;
 
-    if (str_eq(r->method, STR("CONNECT")))
+    /* TRACE would show the client what we add for the upstream (RFC 9110 §9.3.8). */
+    if (str_eq(r->method, STR("CONNECT")) || str_eq(r->method, STR("TRACE")))
         return REASON_METHOD_UNSUPPORTED;
     if (t.p[0] != '/') {
         size_t scheme = 0;
@@ -351,36 +353,24 @@ static enum reason request_semantics(struct h1_request *r)
     return REASON_NONE;
 }
 
-/* What the limits say of a head that is not complete, or is. */
-static enum h1_status too_large(struct str in, const struct h1_limits *limits,
-                                enum h1_status status, size_t used, enum reason *why)
-{
-    if ((status == H1_MORE && in.n > limits->head_bytes) ||
-        (status == H1_DONE && used > limits->head_bytes)) {
-        *why = REASON_HEAD_TOO_LARGE;
-        return H1_ERROR;
-    }
-    return status;
-}
-
 enum h1_status h1_parse_request(struct str in, const struct h1_limits *limits, struct header *list,
                                 struct h1_request *out, size_t *used, enum reason *why)
 {
-    struct parser s = {.p = in.p, .end = in.p + in.n};
+    /* What is past the limit is not looked at: the verdict is the same, however much has come. */
+    struct parser s = {.p = in.p, .end = in.p + str_head(in, limits->head_bytes).n};
     enum h1_status status;
 
     memset(out, 0, offsetof(struct h1_request, head));
     head_init(&out->head, list, limits->headers);
     for (int i = 0; i < 2 && s.end - s.p >= 2 && s.p[0] == '\r' && s.p[1] == '\n'; i++)
         s.p += 2;
-    if (s.p == s.end || (s.end - s.p == 1 && *s.p == '\r'))
-        return H1_MORE;
     status = request_line(&s, limits, out);
     if (status == H1_DONE)
         status = header_lines(&s, &out->head);
+    if (status == H1_MORE && in.n > limits->head_bytes)
+        status = bad(&s, REASON_HEAD_TOO_LARGE);
     *used = (size_t)(s.p - in.p);
     *why = s.why;
-    status = too_large(in, limits, status, *used, why);
     if (status != H1_DONE)
         return status;
     *why = request_semantics(out);
@@ -462,18 +452,19 @@ enum h1_status h1_parse_response(struct str in, const struct h1_limits *limits, 
                                  bool to_head, struct h1_response *out, size_t *used,
                                  enum reason *why)
 {
-    struct parser s = {.p = in.p, .end = in.p + in.n};
+    struct parser s = {.p = in.p, .end = in.p + str_head(in, limits->head_bytes).n};
 
     memset(out, 0, offsetof(struct h1_response, head));
     head_init(&out->head, list, limits->headers);
     enum h1_status status = status_line(&s, out);
     if (status == H1_DONE)
         status = header_lines(&s, &out->head);
+    if (status == H1_MORE && in.n > limits->head_bytes)
+        status = bad(&s, REASON_HEAD_TOO_LARGE);
     *used = (size_t)(s.p - in.p);
     *why = REASON_NONE;
-    status = too_large(in, limits, status, *used, why);
     if (status == H1_ERROR)
-        *why = *why == REASON_HEAD_TOO_LARGE || s.why == REASON_TOO_MANY_HEADERS
+        *why = s.why == REASON_HEAD_TOO_LARGE || s.why == REASON_TOO_MANY_HEADERS
                    ? REASON_UPSTREAM_HEAD_TOO_LARGE
                    : REASON_UPSTREAM_BAD_HEAD;
     if (status != H1_DONE)

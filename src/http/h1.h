@@ -54,7 +54,8 @@ struct h1_response {
 
 /* Parses one head from the start of in. `list` holds limits->headers lines. On H1_DONE *used is the
  * head's length. Leading empty lines are skipped (RFC 9112 §2.2), at most two. To stay linear on
- * input that comes in drops, a caller asks h1_head_ends first when it has asked before. */
+ * input that comes in drops, a caller that was told H1_MORE asks again only when h1_head_ends says
+ * so, or there is more than limits->head_bytes. */
 enum h1_status h1_parse_request(struct str in, const struct h1_limits *limits, struct header *list,
                                 struct h1_request *out, size_t *used, enum reason *why);
 /* to_head: the request was HEAD, so there is no body. 1xx heads are returned like others. */

@@ -17,7 +17,7 @@ static bool is_plain(struct str raw)
 
     for (size_t i = 0; i < raw.n; i++) {
         char c = raw.p[i];
-        if (c == '%' || (last == '/' && (c == '/' || c == '.')))
+        if (c == '%' || c == 0 || (last == '/' && (c == '/' || c == '.')))
             return false;
         last = c;
     }
@@ -67,9 +67,9 @@ enum reason uri_normalise(struct str raw, struct arena *a, struct str *out)
                 return REASON_BAD_URI_ENCODING;
             c = (char)(hi << 4 | lo);
             i += 2;
-            if (c == 0)
-                return REASON_BAD_URI_ENCODING;
         }
+        if (c == 0)
+            return REASON_BAD_URI_ENCODING;
         if (c == '/') {
             if (n && !end_segment(p, &n))
                 return REASON_BAD_URI_TRAVERSAL;
