@@ -10,7 +10,9 @@
 #include "loop/loop.h"
 #include "loop/sock.h"
 
-enum { INBOX_BYTES = 65536, HEADERS_MAX = 250 };
+/* A head holds 254 lines: those that plugins and the proxy add must find room behind what a peer
+ * may send. */
+enum { INBOX_BYTES = 65536, HEADERS_MAX = 200 };
 
 struct addr {
     union {
