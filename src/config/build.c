@@ -252,6 +252,7 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
     struct str err;
 
     arena_init(&c->scratch, &b->scratch);
+    c->id = id;
     c->key = arena_printf(&c->scratch, "/%.*s/%.*s", STR_ARG(kinds[c->kind].collection),
                           STR_ARG(id));
     if (c->kind == KIND_ROUTE && !check_pairs(c, value))

@@ -99,7 +99,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     struct object *o = c->o;
 
     o->consumer = arena_zero(&o->arena, sizeof(*o->consumer));
-    o->consumer->username = o->item ? o->item->id : d->username;
+    o->consumer->username = arena_str(&o->arena, o->item ? c->id : d->username);
     o->consumer->custom_id = label(&o->arena, d->head.labels, STR("custom_id"));
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));

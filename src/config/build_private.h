@@ -90,7 +90,7 @@ struct item {
     struct link *link;      /* route: in the router */
     struct list dependants; /* edges that end here */
     struct list dirty;      /* route: to be linked anew; linked to itself: it is not */
-    struct str id;          /* behind the struct */
+    struct str id;          /* behind the struct; objects have copies, since they may live longer */
 };
 
 /* ---- The builder ---- */
@@ -147,7 +147,7 @@ void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
 struct compile {
     struct builder *b;
     enum kind kind;
-    struct str key;       /* "/routes/1" */
+    struct str id, key;   /* "1", "/routes/1" */
     bool strict;          /* a write: all that is wrong is refused; else what is stored is served */
     bool by_schema;       /* the error came from the kind's table */
     struct arena scratch; /* the parsed document, messages */

@@ -28,6 +28,23 @@ static void hosts_compile(struct object *o, struct field_list hosts, struct str 
         o->hosts[i] = lower(&o->arena, in[i]);
 }
 
+static bool methods_compile(struct compile *c, const struct route_doc *d, struct route *r)
+{
+    const int *methods = d->methods.items;
+
+    for (size_t i = 0; i < d->methods.n; i++) {
+        /* A reference passes the table, but nothing resolves it here; without it the route would
+         * serve all methods. */
+        if (methods[i] < 0)
+            return compile_fail_schema(c,
+                                       "property \"methods\" validation failed: failed to validate "
+                                       "item %zu: matches none of the enum values",
+                                       i + 1);
+        r->methods |= 1u << methods[i];
+    }
+    return true;
+}
+
 static bool addrs_compile(struct compile *c, const struct route_doc *d, struct route *r)
 {
     struct arena *a = &c->o->arena;
@@ -114,26 +131,23 @@ bool compile_route(struct compile *c, const struct route_doc *d)
     struct object *o = c->o;
     struct link *l = arena_zero(&o->arena, sizeof(*l));
     struct route *r = &l->route;
-    const int *methods = d->methods.items;
 
     o->link = l;
     l->born = o->born;
     edge_compile(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
     edge_compile(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
     edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
-    r->id = o->item ? o->item->id : d->head.id;
+    r->id = arena_str(&o->arena, c->id);
     r->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
-    for (size_t i = 0; i < d->methods.n; i++)
-        r->methods |= 1u << methods[i];
     patterns_compile(c, d, l);
     hosts_compile(o, d->hosts, d->host);
     o->websocket = websocket_of(d->enable_websocket);
     o->off = d->status == 0;
     timeouts_compile(c, d->timeout, r);
-    if (!addrs_compile(c, d, r) || (d->upstream && !compile_upstream(c, d->upstream)) ||
-        !compile_plugins(c, d->plugins) || !vars_compile(c, d, r) ||
-        !refuse_lua(c, d->filter_func, d->script))
+    if (!methods_compile(c, d, r) || !addrs_compile(c, d, r) ||
+        (d->upstream && !compile_upstream(c, d->upstream)) || !compile_plugins(c, d->plugins) ||
+        !vars_compile(c, d, r) || !refuse_lua(c, d->filter_func, d->script))
         return false;
     if (!o->edges[EDGE_PLUGIN_CONFIG] && !o->edges[EDGE_SERVICE])
         object_chain(o);
@@ -146,7 +160,7 @@ bool compile_service(struct compile *c, const struct service_doc *d)
 
     o->service = arena_zero(&o->arena, sizeof(*o->service));
     edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
-    o->service->id = o->item ? o->item->id : d->head.id;
+    o->service->id = arena_str(&o->arena, c->id);
     o->service->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     hosts_compile(o, d->hosts, STR_NONE);
     o->websocket = websocket_of(d->enable_websocket);

@@ -317,7 +317,7 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
     struct upstream *u = arena_zero(a, sizeof(*u));
 
     u->key = arena_str(a, c->key);
-    u->id = c->o->item ? c->o->item->id : arena_str(a, d->head.id);
+    u->id = arena_str(a, c->id);
     u->name = d->head.name.p ? arena_str(a, d->head.name) : STR_NONE;
     u->slot = UPSTREAM_NONE;
     u->tls = d->scheme == SCHEME_HTTPS;

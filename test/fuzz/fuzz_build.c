@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any documents into the builder. A line is a document: a letter for the kind (u s p c r), a digit
+ * for the id, `-` to delete or JSON. What a check accepts must be taken in; whatever comes, every
+ * version can be matched against, and nothing is left at the end. */
+#define FAKE_WITHOUT_CMOCKA
+#include "../unit/config/fake_plugins.h"
+
+#include "base/panic.h"
+#include "config/router.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { HELD = 4 };
+
+static void quiet(enum log_level level, struct str line)
+{
+    (void)level;
+    (void)line;
+}
+
+static bool pass(void *arg, const struct route *route)
+{
+    (void)arg;
+    return route->vars != NULL;
+}
+
+/* Goes over what an exchange would touch. */
+static void look(const struct snapshot *s)
+{
+    static const char *const paths[] = {"/", "/a", "/a/b/c", "/hello"};
+    static const char *const hosts[] = {"a.com", "x.a.com", "foo.com", NULL};
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < 16; i++) {
+        struct match m = {.host = str_of(hosts[i / 4]), .path = str_of(paths[i % 4]), .test = pass};
+        const struct route *r = router_match(s->router, &m).route;
+        if (!r)
+            continue;
+        bytes += r->id.n + r->name.n + (r->service ? r->service->id.n : 0);
+        for (unsigned k = 0; r->chain && k < r->chain->n; k++)
+            bytes += r->chain->steps[k].use.plugin->frame_size;
+        if (r->upstream != UPSTREAM_NONE && !r->broken) {
+            ASSERT(r->upstream < s->nupstreams);
+            const struct upstream *u = s->upstreams[r->upstream];
+            ASSERT(u->slot == r->upstream);
+            for (unsigned k = 0; k < u->nnodes; k++)
+                bytes += u->nodes[k].address.n;
+        }
+    }
+    const struct credential *c = snapshot_credential(s, "key-auth", STR("k"));
+    if (c)
+        ASSERT(snapshot_consumer(s, c->consumer->username) == c->consumer);
+    ASSERT(bytes < 1u << 30);
+}
+
+static enum kind kind_of(char letter)
+{
+    static const char letters[] = "uspcr";
+    const char *at = letter ? strchr(letters, letter) : NULL;
+
+    return at ? (enum kind)(at - letters) : KIND_ROUTE;
+}
+
+static void document(struct builder *b, struct str line)
+{
+    char id[] = "0";
+    struct arena a;
+    struct str err;
+
+    if (line.n < 3)
+        return;
+    enum kind kind = kind_of(line.p[0]);
+    if (ascii_digit(line.p[1]))
+        id[0] = line.p[1];
+    if (line.p[2] == '-') {
+        builder_apply(b, kind, STR(id), 1, NULL);
+        return;
+    }
+    json_t *value = json_loadb(line.p + 2, line.n - 2, 0, NULL);
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return;
+    }
+    arena_init(&a, NULL);
+    bool checked = builder_check(b, kind, STR(id), value, &a, &err);
+    ASSERT(checked || err.n > 0);
+    bool applied = builder_apply(b, kind, STR(id), 1, value);
+    ASSERT(applied || !checked);
+    arena_fini(&a);
+    json_decref(value);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct builder *b = fake_builder(size % 2);
+    struct str rest = str_make((const char *)data, size), line;
+    const struct snapshot *held[HELD] = {0};
+
+    log_setup(quiet, LOG_EMERG);
+    for (unsigned i = 0; rest.n; i++) {
+        str_cut(rest, '\n', &line, &rest);
+        document(b, line);
+        const struct snapshot **place = &held[i % HELD];
+        if (*place)
+            snapshot_put(*place);
+        *place = builder_publish(b);
+        for (unsigned k = 0; k < HELD; k++)
+            if (held[k])
+                look(held[k]);
+    }
+    for (unsigned k = 0; k < HELD; k++)
+        if (held[k])
+            snapshot_put(held[k]);
+    builder_free(b);
+    ASSERT(fake_alive == 0);
+    return 0;
+}
