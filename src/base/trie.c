@@ -434,6 +434,7 @@ static void each_enter(struct each_state *st, const struct trie *n, size_t lengt
         st->key_cap = (end + 1) * 2;
         st->key = mem_resize(st->key, st->key_cap);
     }
+    ASSERT(st->key);
     memcpy(st->key + length, label_of(n), n->nlabel);
     st->levels[st->n++] = (struct each_level){n, end, 0};
 }

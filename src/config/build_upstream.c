@@ -135,7 +135,9 @@ static bool nodes_compile(struct compile *c, const struct upstream_doc *d, struc
 {
     size_t n = json_is_array(d->nodes) ? json_array_size(d->nodes) : json_object_size(d->nodes);
 
-    u->nodes = n ? arena_zero(&c->o->arena, n * sizeof(*u->nodes)) : NULL;
+    if (n == 0)
+        return true; /* 503 for each request */
+    u->nodes = arena_zero(&c->o->arena, n * sizeof(*u->nodes));
     return json_is_array(d->nodes) ? nodes_from_array(c, d->nodes, u->tls, u)
                                    : nodes_from_map(c, d->nodes, u->tls, u);
 }
@@ -264,7 +266,7 @@ static uint64_t upstream_hash(const struct upstream_doc *d, const struct upstrea
     buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d\n", STR_ARG(u->key), STR_ARG(d->type),
                d->hash_on, STR_ARG(d->key), u->tls, (int)u->pass_host, STR_ARG(u->upstream_host),
                u->verify_off);
-    for (unsigned i = 0; i < u->nnodes; i++)
+    for (unsigned i = 0; u->nodes && i < u->nnodes; i++)
         buf_printf(&text, "%.*s|%d|%d\n", STR_ARG(u->nodes[i].address), u->nodes[i].weight,
                    u->nodes[i].priority);
     if (d->checks) {

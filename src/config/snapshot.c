@@ -27,7 +27,8 @@ struct str credential_key(char to[CREDENTIAL_KEY_MAX], struct str plugin, struct
 
     /* The hash first: then keys part within their first bytes, whatever the plugins. */
     memcpy(to, &h, sizeof(h));
-    memcpy(to + sizeof(h), name.p, name.n);
+    if (name.n)
+        memcpy(to + sizeof(h), name.p, name.n);
     return str_make(to, sizeof(h) + name.n);
 }
 
