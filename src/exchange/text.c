@@ -59,7 +59,9 @@ struct text *text_compile(struct str source, struct arena *a)
     while (at < s.n) {
         struct text_part part = {.is_var = true};
         struct str name;
-        size_t n = s.p[at] == '$' ? variable_at(str_from(s, at), &name, &part.otherwise) : 0;
+        /* A backslash keeps the dollar sign, and stays (resolve_var's look-behind). */
+        bool begins = s.p[at] == '$' && (at == 0 || s.p[at - 1] != '\\');
+        size_t n = begins ? variable_at(str_from(s, at), &name, &part.otherwise) : 0;
         if (!n) {
             at++;
             continue;
