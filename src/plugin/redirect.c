@@ -180,11 +180,14 @@ static bool redirect_start(const json_t *attr, const struct plugin_env *env, str
 /* ---- Phases -----------------------------------------------------------------------------------
  */
 
+/* The same URL. APISIX takes the decoded path here, which makes another one of "/a%3Fb". */
 static struct str https_uri(struct exchange *ex)
 {
     int port = https.n ? https.ports[random_below(https.n)] : 443;
-    struct str target = var_value(ex, STR("request_uri")), host = request_host(ex);
+    struct str target = request_target(ex), host = request_host(ex);
 
+    if (target.n == 0 || target.p[0] != '/')
+        target = var_value(ex, STR("request_uri"));
     if (port == 443)
         return arena_printf(ex_arena(ex), "https://%.*s%.*s", STR_ARG(host), STR_ARG(target));
     return arena_printf(ex_arena(ex), "https://%.*s:%d%.*s", STR_ARG(host), port, STR_ARG(target));
