@@ -332,6 +332,17 @@ static enum reason request_framing(struct h1_request *r)
     return REASON_NONE;
 }
 
+/* RFC 9110 §10.1.1: the one expectation that is defined; any other is refused. */
+static enum reason expectation(struct h1_request *r)
+{
+    for (unsigned i = r->head.first[HEADER_EXPECT] - 1u; i < r->head.n; i++)
+        if (r->head.list[i].id == HEADER_EXPECT &&
+            !str_eq_nocase(header_str_value(&r->head.list[i]), STR("100-continue")))
+            return REASON_BAD_EXPECT;
+    r->expect_continue = r->minor >= 1;
+    return REASON_NONE;
+}
+
 static enum reason request_semantics(struct h1_request *r)
 {
     enum reason why = target_parts(r);
@@ -344,13 +355,7 @@ static enum reason request_semantics(struct h1_request *r)
         return why;
     r->keep_alive = keeps_alive(&r->head, r->minor);
     r->upgrade = r->head.first[HEADER_UPGRADE] && connection_has(&r->head, STR("upgrade"));
-    struct str expect = head_value(&r->head, HEADER_EXPECT);
-    if (expect.p) {
-        if (!str_eq_nocase(expect, STR("100-continue")))
-            return REASON_BAD_EXPECT;
-        r->expect_continue = r->minor >= 1;
-    }
-    return REASON_NONE;
+    return r->head.first[HEADER_EXPECT] ? expectation(r) : REASON_NONE;
 }
 
 enum h1_status h1_parse_request(struct str in, const struct h1_limits *limits, struct header *list,

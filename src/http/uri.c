@@ -2,6 +2,8 @@
 /* Paths and queries. */
 #include "http/uri.h"
 
+#include <arpa/inet.h>
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
@@ -178,6 +180,18 @@ static bool in_host(char c)
     return is_unreserved(c) || (c != 0 && strchr("!$&'()*+,;=%", c) != NULL);
 }
 
+static bool is_ipv6(struct str s)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+
+    if (s.n >= sizeof(text))
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    return strlen(text) == s.n && inet_pton(AF_INET6, text, &addr) == 1;
+}
+
 bool uri_host_split(struct str s, struct str *host, uint16_t *port)
 {
     *port = 0;
@@ -186,9 +200,8 @@ bool uri_host_split(struct str s, struct str *host, uint16_t *port)
         if (end < 2)
             return false;
         *host = str_make(s.p + 1, (size_t)end - 1);
-        for (size_t i = 0; i < host->n; i++)
-            if (hex_value(host->p[i]) < 0 && host->p[i] != ':' && host->p[i] != '.')
-                return false;
+        if (!is_ipv6(*host))
+            return false;
         struct str rest = str_from(s, (size_t)end + 1);
         return rest.n == 0 || (rest.p[0] == ':' && port_parse(str_from(rest, 1), port));
     }
