@@ -136,6 +136,7 @@ static struct object *object_new(struct builder *b, enum kind kind, struct item 
     o->arena = arena;
     o->born = b->version;
     o->item = item;
+    o->kind = (unsigned char)kind;
     o->websocket = -1;
     return o;
 }
@@ -146,8 +147,7 @@ static void object_free(void *p)
 
     for (unsigned i = 0; i < o->plugins.n; i++) {
         const struct plugin_use *use = &o->plugins.items[i].use;
-        if (use->plugin && use->plugin->release && use->conf)
-            use->plugin->release(use->conf);
+        plugin_release(use->plugin, (enum kind)o->kind, use->conf);
     }
     struct arena arena = o->arena;
     arena_fini(&arena);

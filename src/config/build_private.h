@@ -68,6 +68,7 @@ struct object {
     struct edge *edges[EDGE_COUNT];
     struct str *hosts; /* lower case */
     unsigned nhosts;
+    unsigned char kind;    /* the item's, which may be gone before its object */
     signed char websocket; /* -1: not said */
     bool off;              /* status: 0 */
     bool chained;          /* chain is made */
@@ -162,6 +163,9 @@ bool compile_fail_schema(struct compile *c, const char *fmt, ...)
 
 /* Each fills c->o from a parsed document; false after compile_fail. */
 bool compile_plugins(struct compile *c, struct field_list plugins);
+/* The plugin's release for a configuration of its `conf` table; a consumer's own is left alone.
+ * NULLs are fine. */
+void plugin_release(const struct plugin *p, enum kind kind, void *conf);
 bool compile_upstream(struct compile *c, const struct upstream_doc *d);
 bool compile_route(struct compile *c, const struct route_doc *d);
 bool compile_service(struct compile *c, const struct service_doc *d);

@@ -57,6 +57,12 @@ bool build_error(struct build *b, const char *fmt, ...)
     return false;
 }
 
+bool build_error_in(struct build *b, const char *where)
+{
+    b->err = arena_printf(b->scratch, "%s%.*s", where, STR_ARG(b->err));
+    return false;
+}
+
 struct str build_resource(const struct build *b)
 {
     return b->resource;
@@ -159,6 +165,12 @@ static bool meta_compile(struct trial *t)
     return true;
 }
 
+void plugin_release(const struct plugin *p, enum kind kind, void *conf)
+{
+    if (conf && p && p->release && !(kind == KIND_CONSUMER && p->consumer))
+        p->release(conf);
+}
+
 static bool conf_compile(struct trial *t)
 {
     const struct plugin *p = t->entry->use.plugin;
@@ -177,6 +189,8 @@ static bool conf_compile(struct trial *t)
     if (good && compile) {
         good = compile(conf, &t->build);
         err = t->build.err.p ? t->build.err : STR("it cannot be used");
+        if (!good)
+            plugin_release(p, t->c->kind, conf);
     }
     if (!good)
         return compile_fail(t->c, "failed to check the configuration of plugin %s err: %.*s",
@@ -231,8 +245,7 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     *keep = true;
     if (entry->use.disabled)
         return true;
-    if (entry->use.conf && p->release)
-        p->release(entry->use.conf);
+    plugin_release(p, c->kind, entry->use.conf);
     entry->use.conf = NULL;
     if (c->strict)
         return false;

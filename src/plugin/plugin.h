@@ -75,7 +75,7 @@ struct plugin {
     bool (*compile_consumer)(void *conf, struct build *b);
     /* Frees what compile made outside of the build's arena. NULL: nothing. Also called after a
      * compile that returned false, with what it had made by then: conf is zeroed where the table
-     * stores nothing. */
+     * stores nothing. What compile_consumer makes must be in the arena. */
     void (*release)(void *conf);
     /* Once in the process, before and after all threads; `attr` is plugin_attr.NAME of config.yaml
      * or NULL. start returns false with a message in err. */
@@ -105,6 +105,8 @@ struct plugin_env {
 struct arena *build_arena(struct build *b);
 /* Reports why the configuration is refused (one sentence, no newline); returns false. */
 bool build_error(struct build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts words in front of the message that another build_ function has left; returns false. */
+bool build_error_in(struct build *b, const char *where);
 /* The key of the resource that holds this configuration, as APISIX writes it ("/routes/1"). */
 struct str build_resource(const struct build *b);
 /* Hash of this configuration's JSON: equal before and after a restart when nothing was changed. */

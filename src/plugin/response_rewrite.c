@@ -204,7 +204,7 @@ static bool body_compile(struct build *b, struct response_rewrite *c)
 static bool vars_compile(struct build *b, struct response_rewrite *c)
 {
     c->when = c->vars ? build_expr(b, c->vars) : NULL;
-    return !c->vars || c->when;
+    return !c->vars || c->when || build_error_in(b, "failed to validate the 'vars' expression: ");
 }
 
 static bool response_rewrite_compile(void *conf, struct build *b)
