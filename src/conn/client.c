@@ -181,7 +181,8 @@ static void finish(struct client *c, struct str data, const struct head *trailer
 
     c->leg = NULL;
     timer_pause(&c->timer);
-    if (reusable && c->keep_alive && c->request_sent && !c->sock.hup && !c->sock.broken) {
+    if (reusable && c->keep_alive && c->request_sent && !c->sock.hup && !c->sock.broken &&
+        !sock_queued(&c->sock)) {
         go(c, CLIENT_IDLE);
         c->owner->on_idle(c);
     } else {
@@ -193,7 +194,7 @@ static void finish(struct client *c, struct str data, const struct head *trailer
     leg->handler->on_body(leg, data, true);
 }
 
-static void got_head(struct client *c, const struct h1_response *res)
+static void got_head(struct client *c, const struct h1_response *res, bool more)
 {
     struct leg *leg = c->leg;
 
@@ -209,8 +210,9 @@ static void got_head(struct client *c, const struct h1_response *res)
         chunked_init(&c->chunked, &c->trailer_bytes);
     go(c, CLIENT_BODY);
     leg->handler->on_response(leg, res);
-    if (c->leg == leg && c->framing == H1_NO_BODY)
-        finish(c, STR_NONE, NULL, true);
+    /* A body that must not be there (after a HEAD, a 304) is no start of the next response. */
+    if (c->leg == leg && c->framing == H1_NO_BODY && !c->paused)
+        finish(c, STR_NONE, NULL, !more);
 }
 
 /* Takes a response head from the front of *in; false: no more to do with this input. */
@@ -242,7 +244,7 @@ static bool feed_head(struct client *c, struct str *in)
         fail(c, REASON_UPSTREAM_SWITCHED);
         return false;
     }
-    got_head(c, &res);
+    got_head(c, &res, in->n > 0);
     return true;
 }
 
@@ -388,7 +390,8 @@ static void read_more(struct client *c)
             on_end_of_file(c, n < 0);
             return;
         }
-        if (!c->leg) {
+        /* An answer before the question. */
+        if (!c->leg || c->state == CLIENT_READY) {
             fail(c, REASON_UPSTREAM_BAD_HEAD);
             return;
         }
@@ -480,6 +483,10 @@ static void on_again(struct task *task)
 
     if (c->paused)
         return;
+    if (c->state == CLIENT_BODY && c->framing == H1_NO_BODY) {
+        finish(c, STR_NONE, NULL, c->in.n == 0);
+        return;
+    }
     if (c->in.n)
         feed_kept(c);
     if (c->state != CLIENT_CLOSED)
@@ -560,6 +567,14 @@ void client_take(struct client *c, struct leg *leg)
     c->thread->count.upstream_reused++;
 }
 
+bool client_is_open(const struct client *c)
+{
+    char byte;
+
+    return !c->sock.hup && recv(c->sock.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void client_pause(struct client *c)
 {
     c->paused = true;
@@ -572,7 +587,7 @@ void client_resume(struct client *c)
         return;
     c->paused = false;
     expect_response(c);
-    if (c->in.n || c->sock.readable)
+    if (c->in.n || c->sock.readable || c->framing == H1_NO_BODY)
         loop_defer(loop_of(c), &c->again);
 }
 

@@ -57,6 +57,9 @@ struct client *client_connect(struct thread *t, const struct client_target *targ
 /* Gives an idle connection to a leg: it may send at once. */
 void client_take(struct client *c, struct leg *leg);
 
+/* Asks the kernel whether an idle connection is still open and silent. One system call. */
+bool client_is_open(const struct client *c);
+
 /* Sends a request head. The response to a HEAD has no body, so method matters. read_ms: how long
  * the upstream may be silent; send_ms: how long it may take nothing. */
 void client_send_head(struct client *c, struct str method, struct str uri, const struct head *head,

@@ -256,7 +256,7 @@ static bool op_respond(struct stream *stream, int status, const struct head *hea
         body.framing = H1_CHUNKED;
     else if (!none)
         body.framing = H1_TO_END;
-    if (body.framing == H1_TO_END || c->server->thread->draining)
+    if (body.framing == H1_TO_END || c->server->thread->draining || stream->close)
         c->keep_alive = false;
     c->responded = true;
     c->response_framing = body.framing;
@@ -430,6 +430,7 @@ static void begin_stream(struct h1_conn *c, const struct h1_request *req, size_t
     s->received = head_bytes;
     s->data = NULL;
     s->trailers = NULL;
+    s->close = false;
     s->body_coming = req->framing != H1_NO_BODY;
     c->request_framing = req->framing;
     c->body_left = req->framing == H1_LENGTH ? req->length : 0;

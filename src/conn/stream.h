@@ -54,6 +54,7 @@ struct stream {
     unsigned requests;           /* requests on this connection, this one included */
     bool tls;
     bool body_coming; /* a request body is (still) to come */
+    bool close; /* set by the handler before it responds: the connection ends with this response */
 };
 
 /* Sends the response head, once. length: of the body; LENGTH_UNKNOWN: chunked or until close. When

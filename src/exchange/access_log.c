@@ -85,7 +85,7 @@ void access_log_write(struct exchange *ex)
         struct str v = part->literal;
         if (part->is_var) {
             v = part->var.fn ? part->var.fn(ex, part->var.arg) : STR_NONE;
-            if (!v.n)
+            if (!v.p)
                 v = log->json ? STR("") : STR("-");
         }
         v = str_head(v, VALUE_MAX);

@@ -208,6 +208,7 @@ static bool step_route(struct exchange *ex)
     ex->method = method_parse(ex->req.method);
     if (why) {
         ex->path = ex->req.path;
+        ex->down->close = true; /* as after any request that could not be read */
         exchange_fail(ex, why);
         return true;
     }

@@ -410,18 +410,16 @@ static enum h1_status status_line(struct parser *s, struct h1_response *out)
     return line_end(s);
 }
 
-/* RFC 9112 §6.3 for responses. Ambiguous lengths are errors; with both, chunked counts and the
- * connection is not used again. */
+/* RFC 9112 §6.3 for responses. Ambiguous lengths are errors, both at once too: what follows the
+ * response could be made to look like another one. */
 static enum reason response_framing(struct h1_response *r, bool to_head)
 {
     bool length = r->head.first[HEADER_CONTENT_LENGTH];
 
     r->framing = H1_NO_BODY;
     if (r->head.first[HEADER_TRANSFER_ENCODING]) {
-        if (!is_chunked(&r->head) || r->minor == 0)
+        if (length || !is_chunked(&r->head) || r->minor == 0)
             return REASON_UPSTREAM_BAD_HEAD;
-        if (length)
-            r->keep_alive = false;
         r->framing = H1_CHUNKED;
     } else if (length) {
         if (!content_length(&r->head, &r->length))

@@ -27,8 +27,8 @@ struct timers {
 
 void timers_init(struct timers *w, int64_t now_ms);
 void timer_init(struct timer *t, void (*fire)(struct timer *t));
-/* (Re)sets the timer to fire at due_ms (the loop's monotonic clock); a time that has passed fires
- * in the next timers_run. Fires once. */
+/* (Re)sets the timer to fire at due_ms (the loop's monotonic clock, above 0); a time that has
+ * passed fires at the next tick. Fires once. */
 void timer_set(struct timers *w, struct timer *t, int64_t due_ms);
 /* The timer will not fire, and is off the wheel: its memory may go. */
 void timer_clear(struct timers *w, struct timer *t);

@@ -70,7 +70,8 @@ static void set_name(SSL *ssl, const char *name)
         X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
         return;
     }
-    SSL_set_tlsext_host_name(ssl, name);
+    /* SSL_set_tlsext_host_name, whose macro casts const away. */
+    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     SSL_set1_host(ssl, name);
 }

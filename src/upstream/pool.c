@@ -160,21 +160,28 @@ static void make_room(struct pool *p)
     }
 }
 
+static bool is_kept(const struct pool *p, const struct client *c)
+{
+    return p->limits.size && !p->pools->thread->draining &&
+           !(p->limits.requests && client_requests(c) >= p->limits.requests);
+}
+
 static void on_idle(struct client *c)
 {
     struct pool *p = client_pool(c);
     int64_t idle_ms = p->limits.idle_ms;
     int64_t server_ms = client_keep_alive_ms(c);
 
+    if (!is_kept(p, c)) {
+        client_close(c, REASON_NOT_KEPT);
+        return;
+    }
     make_room(p);
     /* Given up a little before the server does: a request must not meet its closing. */
     if (server_ms >= 0 && server_ms - 500 < idle_ms)
         idle_ms = server_ms > 1000 ? server_ms - 500 : server_ms / 2;
     list_push(&p->idle, client_link(c));
     p->nidle++;
-    if (!p->limits.size || (p->limits.requests && client_requests(c) >= p->limits.requests) ||
-        p->pools->thread->draining)
-        idle_ms = 0;
     client_idle_timer(c, idle_ms);
 }
 
@@ -189,14 +196,28 @@ static void on_closed(struct client *c)
 
 static const struct client_owner owner = {.on_idle = on_idle, .on_closed = on_closed};
 
-enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
-                           int64_t connect_ms, bool fresh)
+/* The warmest idle connection; with careful, the warmest that still stands. */
+static struct client *take_idle(struct pool *p, bool careful)
 {
-    p->limits = *limits;
-    if (!fresh && p->nidle) {
+    while (p->nidle) {
         struct client *c = client_of_link(p->idle.next);
         list_remove(client_link(c));
         p->nidle--;
+        if (!careful || client_is_open(c))
+            return c;
+        client_close(c, REASON_UPSTREAM_KEPT_CLOSED);
+    }
+    return NULL;
+}
+
+enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
+                           int64_t connect_ms, bool fresh, bool careful)
+{
+    struct client *c;
+
+    p->limits = *limits;
+    c = fresh ? NULL : take_idle(p, careful);
+    if (c) {
         client_take(c, leg);
         return POOL_READY;
     }

@@ -33,10 +33,11 @@ const struct addr *pool_addr(const struct pool *p);
 
 /* Gives the leg a connection. POOL_READY: an idle one, the request may be sent now; POOL_WAIT: a
  * new one is being made, on_ready or on_fail will come; POOL_FAILED: none could be made. fresh: no
- * idle one is wanted. */
+ * idle one is wanted. careful: an idle one is asked whether it is still open, for requests that
+ * must not be lost to one that is closing. */
 enum pool_result { POOL_READY, POOL_WAIT, POOL_FAILED };
 enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
-                           int64_t connect_ms, bool fresh);
+                           int64_t connect_ms, bool fresh, bool careful);
 unsigned pool_idle(const struct pool *p);
 
 #endif
