@@ -124,8 +124,10 @@ struct exchange {
     bool body_changes;
     size_t hold_max; /* response_body_hold; 0: not */
     struct buf held;
-    struct head res;   /* lines in the arena */
-    struct head early; /* header->spare: EARLY_* */
+    struct head res;       /* lines in the arena */
+    uint16_t res_received; /* of these, the upstream's; plugins' lines are behind them */
+    bool res_to_end;       /* the upstream's body ends with its connection */
+    struct head early;     /* header->spare: EARLY_* */
     struct str reply_body;
     int64_t res_length; /* of the body to be sent; LENGTH_UNKNOWN */
 

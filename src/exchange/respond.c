@@ -56,6 +56,8 @@ void response_take(struct exchange *ex, const struct h1_response *res)
     ex->status = ex->upstream_status = res->status;
     ex->ours = false;
     head_copy(&ex->res, &res->head, &ex->arena, 6);
+    ex->res_received = ex->res.n;
+    ex->res_to_end = res->framing == H1_TO_END;
     switch (res->framing) {
     case H1_LENGTH:
         ex->res_length = (int64_t)res->length;

@@ -154,6 +154,16 @@ bool response_header_at(const struct exchange *ex, size_t i, struct str *name, s
     return true;
 }
 
+size_t response_headers_received(const struct exchange *ex)
+{
+    return ex->ours ? 0 : ex->res_received;
+}
+
+bool response_end_is_told(const struct exchange *ex)
+{
+    return ex->ours || !ex->res_to_end;
+}
+
 void response_body_changes(struct exchange *ex)
 {
     ex->body_changes = true;

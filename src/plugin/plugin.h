@@ -228,8 +228,14 @@ struct str response_header(const struct exchange *ex, struct str name);
 void response_header_set(struct exchange *ex, struct str name, struct str value);
 void response_header_add(struct exchange *ex, struct str name, struct str value);
 void response_header_remove(struct exchange *ex, struct str name);
-/* i-th header of the response; false past the end. */
+/* i-th header of the response, with an empty name where one was removed; false past the end. */
 bool response_header_at(const struct exchange *ex, size_t i, struct str *name, struct str *value);
+/* How many of these, counted from the first, are the upstream's own; those behind them were set by
+ * plugins or the core. 0 when the response is ours. */
+size_t response_headers_received(const struct exchange *ex);
+/* The upstream tells where its body ends, by a length or a last chunk; false: by closing the
+ * connection, which a cut looks like too. */
+bool response_end_is_told(const struct exchange *ex);
 /* In header_filter: the body's length will change (Content-Length goes, framing follows). */
 void response_body_changes(struct exchange *ex);
 /* In header_filter: holds the body, up to max bytes, and gives it to body_filter in one last piece.
