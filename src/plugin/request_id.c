@@ -137,26 +137,34 @@ static struct str range_new(struct arena *a, const struct range_id *r)
     return str_make(p, n);
 }
 
-/* Seconds since 1400000000 and 16 random bytes, as one number in base 62 (segmentio/ksuid). */
-static struct str ksuid_new(struct arena *a, int64_t now_ms)
-{
-    enum { WORDS = 5, SIZE = 27 };
-    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    uint32_t n[WORDS];
-    char *p = arena_bytes(a, SIZE);
+enum { KSUID_WORDS = 5, KSUID_SIZE = 27 };
 
-    random_bytes(n, sizeof(n));
-    n[0] = (uint32_t)(now_ms / 1000 - 1400000000);
-    for (size_t at = SIZE; at-- > 0;) {
+/* A number of 160 bits, most significant word first, in base 62. */
+static struct str base62(struct arena *a, uint32_t n[KSUID_WORDS])
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    char *p = arena_bytes(a, KSUID_SIZE);
+
+    for (size_t at = KSUID_SIZE; at-- > 0;) {
         uint64_t rest = 0;
-        for (size_t i = 0; i < WORDS; i++) {
+        for (size_t i = 0; i < KSUID_WORDS; i++) {
             rest = rest << 32 | n[i];
             n[i] = (uint32_t)(rest / 62);
             rest %= 62;
         }
         p[at] = digits[rest];
     }
-    return str_make(p, SIZE);
+    return str_make(p, KSUID_SIZE);
+}
+
+/* Seconds since 1400000000 and 16 random bytes, as one number (segmentio/ksuid). */
+static struct str ksuid_new(struct arena *a, int64_t now_ms)
+{
+    uint32_t n[KSUID_WORDS];
+
+    random_bytes(n, sizeof(n));
+    n[0] = (uint32_t)(now_ms / 1000 - 1400000000);
+    return base62(a, n);
 }
 
 static struct str id_new(struct exchange *ex, const struct request_id *c)
