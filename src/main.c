@@ -191,6 +191,10 @@ static bool set_config(struct program *p)
                                  .valid_ms = s->dns.valid_ms,
                                  .timeout_ms = s->dns.timeout_ms,
                                  .ipv6 = s->dns.ipv6};
+    c->real_ip_header = s->http.real_ip_header;
+    c->real_ip_from = s->http.real_ip_from;
+    c->real_ip_recursive = s->http.real_ip_recursive;
+    c->trusted = s->trusted_addresses;
     if (s->server_header.n)
         c->server_header = s->server_header;
     c->replay_bytes = s->http.request_buffer;

@@ -114,6 +114,7 @@ static struct exchange *exchange_new(struct worker *w, struct stream *down,
     buf_init(&ex->body, SIZE_MAX / 2);
     buf_init(&ex->held, SIZE_MAX / 2);
     copy_request(ex, req);
+    find_client(ex);
     w->exchanges++;
     return ex;
 }
@@ -187,7 +188,7 @@ static void find_route(struct exchange *ex)
     struct match m = {.host = ex->host,
                       .path = ex->path,
                       .method = ex->method,
-                      .client = &ex->from->client->sa,
+                      .client = &ex->client->sa,
                       .test = test_vars,
                       .arg = ex};
     struct str path = ex->path;

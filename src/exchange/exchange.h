@@ -66,6 +66,8 @@ struct exchange {
     struct stream *down; /* NULL: the client is gone, or has got all */
     const struct stream
         *from; /* the same, never NULL: what is known of the client, until the log step */
+    const struct addr *client; /* whose request it is: the peer, or whom real_ip_header names */
+    struct str client_text;
     struct leg leg;
     struct arena arena;
     struct hold *hold;
@@ -82,6 +84,7 @@ struct exchange {
     bool running;      /* inside exchange_run */
     bool rerun;        /* exchange_run was asked for while it ran */
     bool consumer_merged;
+    bool peer_trusted;  /* apisix.trusted_addresses: its X-Forwarded-* are believed */
     enum reason reason; /* why it ended as it did */
     struct op *ops;
     struct run runs[SCOPE_COUNT];
@@ -167,6 +170,11 @@ bool body_filters_run(struct exchange *ex, struct chunk *chunk);
 bool has_body_filters(const struct exchange *ex);
 void log_phase_run(struct exchange *ex);
 void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain);
+
+/* ---- client.c: who the client is ---- */
+
+/* Sets client, client_text and peer_trusted (real_ip_header, trusted_addresses). */
+void find_client(struct exchange *ex);
 
 /* ---- proxy.c: the upstream side ---- */
 

@@ -189,9 +189,10 @@ static void add(struct head *head, enum header_id id, struct str name, struct st
 /* The client's chain of addresses with its own added; several lines become one (RFC 9110 §5.3). */
 static struct str forwarded_for(struct exchange *ex)
 {
-    struct str all = STR_NONE, client = ex->from->client_text;
+    struct str all = STR_NONE, client = ex->client_text;
 
-    if (!ex->req.head.first[HEADER_X_FORWARDED_FOR])
+    bool drop = ex->worker->config->trusted.n && !ex->peer_trusted;
+    if (drop || !ex->req.head.first[HEADER_X_FORWARDED_FOR])
         return client;
     for (unsigned i = ex->req.head.first[HEADER_X_FORWARDED_FOR] - 1u; i < ex->req.head.n; i++) {
         const struct header *h = &ex->req.head.list[i];
@@ -212,19 +213,53 @@ static struct str port_text(struct exchange *ex)
     return arena_str(&ex->arena, str_make(digits, n));
 }
 
-/* The head for the upstream: the client's lines, with our own view of the client in front
+static struct str scheme_seen(struct exchange *ex)
+{
+    return request_scheme(ex);
+}
+
+static struct str host_seen(struct exchange *ex)
+{
+    return ex->host;
+}
+
+/* What the gateway says of the client's side; of a trusted peer its own word is passed on instead
  * (inventory §2.6). */
+static const struct {
+    enum header_id id;
+    struct str name;
+    struct str (*seen)(struct exchange *ex);
+} observed[] = {
+    {HEADER_X_FORWARDED_PROTO, {"X-Forwarded-Proto", 17}, scheme_seen},
+    {HEADER_X_FORWARDED_HOST, {"X-Forwarded-Host", 16}, host_seen},
+    {HEADER_X_FORWARDED_PORT, {"X-Forwarded-Port", 16}, port_text},
+};
+
+static void add_observed(struct exchange *ex, struct head *head)
+{
+    for (size_t i = 0; i < sizeof(observed) / sizeof(*observed); i++) {
+        struct str value = STR_NONE;
+        if (ex->peer_trusted)
+            value = head_value(&ex->req.head, observed[i].id);
+        if (!value.p)
+            value = observed[i].seen(ex);
+        if (value.n)
+            add(head, observed[i].id, observed[i].name, value);
+    }
+    struct str forwarded = head_value(&ex->req.head, HEADER_FORWARDED);
+    if (ex->peer_trusted && forwarded.p)
+        add(head, HEADER_FORWARDED, STR("Forwarded"), forwarded);
+}
+
+/* The head for the upstream: the client's lines, with our own view of the client in front. */
 static void make_head(struct exchange *ex, struct head *head, struct header *lines, unsigned cap)
 {
     head_init(head, lines, cap);
     ex->up_host_sent = host_to_send(ex);
     add(head, HEADER_HOST, STR("Host"), ex->up_host_sent);
-    add(head, HEADER_X_REAL_IP, STR("X-Real-IP"), ex->from->client_text);
+    add(head, HEADER_X_REAL_IP, STR("X-Real-IP"), ex->client_text);
     add(head, HEADER_X_FORWARDED_FOR, STR("X-Forwarded-For"), forwarded_for(ex));
-    add(head, HEADER_X_FORWARDED_PROTO, STR("X-Forwarded-Proto"), request_scheme(ex));
-    if (ex->host.n)
-        add(head, HEADER_X_FORWARDED_HOST, STR("X-Forwarded-Host"), ex->host);
-    add(head, HEADER_X_FORWARDED_PORT, STR("X-Forwarded-Port"), port_text(ex));
+    add_observed(ex, head);
     for (unsigned i = 0; i < ex->req.head.n; i++) {
         const struct header *h = &ex->req.head.list[i];
         if (h->name_n && !replaced[h->id] && !h1_hop_by_hop(h->id) && head->n < cap)

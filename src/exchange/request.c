@@ -52,7 +52,7 @@ struct str request_scheme(const struct exchange *ex)
 
 struct str request_client(const struct exchange *ex)
 {
-    return ex->from->client_text;
+    return ex->client_text;
 }
 
 /* ---- Headers

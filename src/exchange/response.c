@@ -20,7 +20,7 @@ void ex_log(struct exchange *ex, enum log_level level, const char *fmt, ...)
     struct str route = ex->route ? ex->route->id : STR("-");
     /* nginx's form. The query may hold secrets and stays out. */
     log_write(level, "*%llu %s, client: %.*s, request: \"%.*s %.*s\", host: \"%.*s\", route: %.*s",
-              (unsigned long long)ex->from->connection, text, STR_ARG(ex->from->client_text),
+              (unsigned long long)ex->from->connection, text, STR_ARG(ex->client_text),
               STR_ARG(ex->req.method), STR_ARG(ex->req.path), STR_ARG(ex->req.host),
               STR_ARG(route));
 }

@@ -29,10 +29,22 @@ static struct str seconds(struct exchange *ex, int64_t us)
 static struct str v_remote_addr(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return ex->from->client_text;
+    return ex->client_text;
 }
 
 static struct str v_remote_port(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return number(ex, sock_addr_port(&ex->client->sa));
+}
+
+static struct str v_peer_addr(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return ex->from->client_text;
+}
+
+static struct str v_peer_port(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return number(ex, sock_addr_port(&ex->from->client->sa));
@@ -518,8 +530,8 @@ static const struct {
 } table[] = {
     {"remote_addr", v_remote_addr},
     {"remote_port", v_remote_port},
-    {"realip_remote_addr", v_remote_addr},
-    {"realip_remote_port", v_remote_port},
+    {"realip_remote_addr", v_peer_addr},
+    {"realip_remote_port", v_peer_port},
     {"server_addr", v_server_addr},
     {"server_port", v_server_port},
     {"server_name", v_server_name},

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/cidr.h"
 #include "config/snapshot.h"
 #include "conn/server.h"
 #include "upstream/live.h"
@@ -20,6 +21,10 @@ struct worker_config {
     struct h1_limits upstream_head;
     struct dns_config dns;
     SSL_CTX *tls_verified, *tls_unverified;
+    struct str real_ip_header;     /* nginx_config.http.real_ip_header */
+    struct cidr_list real_ip_from; /* peers that may name another client in it */
+    bool real_ip_recursive;
+    struct cidr_list trusted; /* apisix.trusted_addresses */
     struct str server_header; /* value of Server; absent: none */
     size_t
         replay_bytes; /* request body kept for a retry, and buffered before the upstream is ready */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who the client is: the peer of the connection, or, when the peer is a proxy that may say so, the
+ * one whom its header names (nginx: real_ip; APISIX: trusted_addresses). */
+#include "base/mem.h"
+#include "conn/server.h"
+#include "exchange/exchange.h"
+#include "exchange/worker.h"
+#include "http/uri.h"
+
+static bool is_trusted(const struct cidr_list *list, const struct addr *addr)
+{
+    struct cidr ip;
+
+    return list->n && cidr_of_sockaddr(&addr->sa, &ip) && cidr_list_has(list, &ip);
+}
+
+/* "1.2.3.4", "1.2.3.4:80", "::1", "[::1]:80". */
+static bool parse_client(struct str text, struct addr *out)
+{
+    struct str host;
+    uint16_t port;
+
+    text = str_trim(text);
+    if (addr_parse(text, 0, out))
+        return true;
+    return uri_host_split(text, &host, &port) && addr_parse(host, port, out);
+}
+
+static void set_client(struct exchange *ex, const struct addr *addr)
+{
+    struct addr *copy = arena_alloc(&ex->arena, sizeof(*copy));
+    char text[56];
+
+    *copy = *addr;
+    ex->client = copy;
+    ex->client_text = arena_str(&ex->arena, str_make(text, sock_addr_text(&addr->sa, text, false)));
+}
+
+/* The last address of the list; with recursive, the last that is not trusted itself. */
+static void from_list(struct exchange *ex, struct str value)
+{
+    const struct worker_config *c = ex->worker->config;
+    struct addr addr, found;
+    bool any = false;
+
+    while (value.n) {
+        ptrdiff_t comma = str_rfind(value, ',');
+        struct str last = comma < 0 ? value : str_from(value, (size_t)comma + 1);
+        if (!parse_client(last, &addr))
+            break;
+        found = addr;
+        any = true;
+        if (!c->real_ip_recursive || !is_trusted(&c->real_ip_from, &addr) || comma < 0)
+            break;
+        value = str_head(value, (size_t)comma);
+    }
+    if (any)
+        set_client(ex, &found);
+}
+
+void find_client(struct exchange *ex)
+{
+    const struct worker_config *c = ex->worker->config;
+    const struct addr *peer = ex->from->client;
+    struct str value;
+
+    ex->client = peer;
+    ex->client_text = ex->from->client_text;
+    if (c->trusted.n)
+        ex->peer_trusted = is_trusted(&c->trusted, peer);
+    if (!c->real_ip_from.n || !c->real_ip_header.n)
+        return;
+    value = request_header(ex, c->real_ip_header);
+    if (value.n && is_trusted(&c->real_ip_from, peer))
+        from_list(ex, value);
+}
