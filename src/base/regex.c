@@ -175,7 +175,7 @@ static void groups_take(pcre2_match_data *data, int n, struct str subject, struc
     const size_t *at = pcre2_get_ovector_pointer(data);
 
     out->n = (unsigned)n;
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < (size_t)n; i++) {
         /* \K in a look-ahead can set the start behind the end (PCRE2 before 10.38 allows it). */
         bool set = at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
         out->group[i] = set ? str_make(subject.p + at[2 * i], at[2 * i + 1] - at[2 * i]) : STR_NONE;
@@ -241,7 +241,7 @@ bool regex_template_parse(struct arena *a, struct str text, struct regex_templat
     /* No more parts than dollar signs, and a text before, between and behind them. */
     size_t most = 1;
     for (size_t i = 0; i < s.n; i++)
-        most += 2 * (s.p[i] == '$');
+        most += s.p[i] == '$' ? 2 : 0;
     *out = (struct regex_template){arena_zero(a, most * sizeof(*out->parts)), 0};
     while (at < s.n) {
         struct regex_part *part = &out->parts[out->n++];

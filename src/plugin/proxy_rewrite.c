@@ -141,7 +141,7 @@ static void value_compile(struct build *b, struct str source, struct value *v)
     unsigned group;
 
     for (size_t i = 0; i < s.n; i++)
-        most += 2 * (s.p[i] == '$');
+        most += s.p[i] == '$' ? 2 : 0;
     v->pieces = arena_zero(a, most * sizeof(*v->pieces));
     while (at < s.n) {
         size_t n = capture_at(s, at, &group);

@@ -94,7 +94,7 @@ static size_t piece_at(struct build *b, struct str s, size_t at, struct piece *o
         return 1;
     }
     out->variable = build_var(b, str_make(s.p + at + 1 + braces, n));
-    return 1 + n + 2 * braces;
+    return 1 + n + (braces ? 2 : 0);
 }
 
 static void uri_compile(struct redirect *c, struct build *b, struct str uri)
@@ -206,12 +206,14 @@ static struct str pieces_uri(struct exchange *ex, const struct redirect *c)
     return all;
 }
 
+enum { URI_MAX = 64 * 1024 }; /* bytes of a new URI */
+
 /* 1: *uri is the path with the first match replaced; 0: no match. */
 static int regex_uri(struct exchange *ex, const struct redirect *c, struct str *uri)
 {
     struct buf out;
 
-    buf_init(&out, 64 * 1024);
+    buf_init(&out, URI_MAX);
     int n = regex_replace(c->regex, request_path(ex), &c->with, false, &out);
     if (n > 0)
         *uri = arena_str(ex_arena(ex), buf_str(&out));
