@@ -421,7 +421,7 @@ static struct str v_upstream_http_(struct exchange *ex, struct str arg)
 static struct str v_status(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return arena_printf(&ex->arena, "%03d", ex->status);
+    return number(ex, (uint64_t)ex->status);
 }
 
 static struct str v_body_bytes_sent(struct exchange *ex, struct str arg)
@@ -455,33 +455,38 @@ static struct str v_reason(struct exchange *ex, struct str arg)
 
 /* ---- Time ---- */
 
-static struct str time_text(struct exchange *ex, const char *fmt, bool colon)
+/* Formatted once a second and thread, since every line of an access log wants it. */
+static struct str time_text(struct exchange *ex, struct time_cache *cache, const char *fmt,
+                            bool colon)
 {
     time_t now = (time_t)(ex->worker->thread.loop.wall_ms / 1000);
     struct tm tm;
-    char text[64];
 
-    localtime_r(&now, &tm);
-    size_t n = strftime(text, sizeof(text), fmt, &tm);
-    if (colon && n > 2) {
-        /* ISO 8601 wants +01:00 where strftime gives +0100. */
-        memmove(text + n - 1, text + n - 2, 2);
-        text[n - 2] = ':';
-        n++;
+    if (cache->second != now) {
+        localtime_r(&now, &tm);
+        size_t n = strftime(cache->text, sizeof(cache->text) - 1, fmt, &tm);
+        if (colon && n > 2) {
+            /* ISO 8601 wants +01:00 where strftime gives +0100. */
+            memmove(cache->text + n - 1, cache->text + n - 2, 2);
+            cache->text[n - 2] = ':';
+            n++;
+        }
+        cache->second = now;
+        cache->n = n;
     }
-    return arena_str(&ex->arena, str_make(text, n));
+    return arena_str(&ex->arena, str_make(cache->text, cache->n));
 }
 
 static struct str v_time_local(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return time_text(ex, "%d/%b/%Y:%H:%M:%S %z", false);
+    return time_text(ex, &ex->worker->time_local, "%d/%b/%Y:%H:%M:%S %z", false);
 }
 
 static struct str v_time_iso8601(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return time_text(ex, "%Y-%m-%dT%H:%M:%S%z", true);
+    return time_text(ex, &ex->worker->time_iso8601, "%Y-%m-%dT%H:%M:%S%z", true);
 }
 
 static struct str v_msec(struct exchange *ex, struct str arg)

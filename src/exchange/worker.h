@@ -38,6 +38,13 @@ struct worker_config {
     int64_t drain_ms; /* worker_shutdown_timeout */
 };
 
+/* A formatted second. */
+struct time_cache {
+    int64_t second;
+    size_t n;
+    char text[48];
+};
+
 struct worker {
     struct thread thread;
     const struct worker_config *config;
@@ -49,6 +56,7 @@ struct worker {
     unsigned exchanges;
     struct timer drain_timer;
     pthread_t id;
+    struct time_cache time_local, time_iso8601;
     struct log_buffer *access; /* NULL: no access log */
 };
 
