@@ -200,22 +200,27 @@ static bool keeps_alive(const struct head *head, unsigned minor)
 /* ---- Requests
  * ------------------------------------------------------------------------------------ */
 
-/* "HTTP/1.x" and CR LF at p. */
+/* Whether what is at p has the form: '0' stands for a digit, all else for itself. */
+static enum h1_status has_form(const struct parser *s, const char *form)
+{
+    const char *p = s->p;
+
+    for (; *form; form++, p++) {
+        if (p == s->end)
+            return H1_MORE;
+        if (*form == '0' ? !ascii_digit(*p) : *p != *form)
+            return H1_ERROR;
+    }
+    return H1_DONE;
+}
+
+/* "HTTP/1.x" at p. */
 static enum h1_status version(struct parser *s, uint8_t *minor)
 {
-    static const char prefix[] = "HTTP/";
-    size_t n = (size_t)(s->end - s->p);
+    enum h1_status status = has_form(s, "HTTP/0.0");
 
-    for (size_t i = 0; i < 5; i++) {
-        if (i == n)
-            return H1_MORE;
-        if (s->p[i] != prefix[i])
-            return bad(s, REASON_BAD_VERSION);
-    }
-    if (n < 8)
-        return H1_MORE;
-    if (!ascii_digit(s->p[5]) || s->p[6] != '.' || !ascii_digit(s->p[7]))
-        return bad(s, REASON_BAD_VERSION);
+    if (status != H1_DONE)
+        return status == H1_MORE ? status : bad(s, REASON_BAD_VERSION);
     if (s->p[5] != '1')
         return bad(s, REASON_VERSION_UNSUPPORTED);
     /* A later minor version is answered as 1.1 (RFC 9110 §2.5). */
@@ -389,12 +394,10 @@ static enum h1_status status_line(struct parser *s, struct h1_response *out)
 {
     enum h1_status status = version(s, &out->minor);
 
+    if (status == H1_DONE)
+        status = has_form(s, " 000");
     if (status != H1_DONE)
         return status;
-    if (s->end - s->p < 4)
-        return H1_MORE;
-    if (s->p[0] != ' ' || !ascii_digit(s->p[1]) || !ascii_digit(s->p[2]) || !ascii_digit(s->p[3]))
-        return bad(s, REASON_UPSTREAM_BAD_HEAD);
     out->status = (s->p[1] - '0') * 100 + (s->p[2] - '0') * 10 + (s->p[3] - '0');
     if (out->status < 100)
         return bad(s, REASON_UPSTREAM_BAD_HEAD);

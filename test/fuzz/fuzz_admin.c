@@ -255,7 +255,7 @@ static bool item_is_sound(void *arg, const struct store_item *item)
         struct str id = document_id((enum kind)kind, item->key);
         if (!id.p)
             continue;
-        json_t *value = document_decode((enum kind)kind, item->value);
+        json_t *value = document_decode(NULL, (enum kind)kind, item->value, NULL);
         ASSERT(value && json_is_number(json_object_get(value, "create_time")));
         json_decref(value);
         known = true;
@@ -293,7 +293,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     log_setup(quiet, LOG_WARN);
     m->store.ops = &memory_ops;
-    struct keeper *keeper = keeper_start(&m->store, builder_new(&env), on_publish, NULL);
+    struct keeper *keeper = keeper_start(&m->store, NULL, builder_new(&env), on_publish, NULL);
     struct admin *admin = admin_new(&config, keeper);
     for (int i = 0; i < REQUESTS_MAX && rest.n > 0; i++) {
         ptrdiff_t end = str_search(rest, STR("\n%%\n"));

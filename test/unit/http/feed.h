@@ -74,7 +74,11 @@ static inline void feed_response(struct feed *f, const struct h1_limits *limits,
 /* Whether a head of which all has come would have been looked at again. */
 static inline bool feed_ends(const struct h1_limits *limits, struct str in)
 {
-    return in.n > limits->head_bytes || h1_head_ends(in, 0);
+    bool too_long = in.n > limits->head_bytes;
+
+    for (int i = 0; i < 2 && str_starts(in, STR("\r\n")); i++)
+        in = str_from(in, 2);
+    return too_long || h1_head_ends(in, 0);
 }
 
 static inline bool same_str(struct str a, struct str b)

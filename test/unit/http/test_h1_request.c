@@ -66,6 +66,8 @@ static const struct bad_row request_line_rows[] = {
     ROW("GET / HTTP/1.x\r\nHost: a" END, BAD_VERSION),
     ROW("GET / HTTP/1.1\0\r\nHost: a" END, BAD_VERSION),
     ROW("GET / HTTP/1.1GET\r\nHost: a" END, BAD_VERSION),
+    ROW("GET / HTTP/\n\n", BAD_VERSION),
+    ROW("GET / HTTP/1\n\r\n", BAD_VERSION),
     ROW("GET / HTTP/0.9\r\nHost: a" END, VERSION_UNSUPPORTED),
     ROW("GET / HTTP/2.0\r\nHost: a" END, VERSION_UNSUPPORTED),
     ROW("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERSION_UNSUPPORTED),
