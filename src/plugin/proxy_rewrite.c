@@ -307,6 +307,17 @@ static struct str escape_question(struct arena *a, struct str value)
     return str_make(p, (size_t)(at - p));
 }
 
+static struct str join(struct arena *a, struct str x, struct str y, struct str z)
+{
+    char *p = arena_bytes(a, x.n + y.n + z.n + 1), *at = p;
+
+    at = x.n ? (char *)memcpy(at, x.p, x.n) + x.n : at;
+    at = y.n ? (char *)memcpy(at, y.p, y.n) + y.n : at;
+    at = z.n ? (char *)memcpy(at, z.p, z.n) + z.n : at;
+    *at = 0;
+    return str_make(p, (size_t)(at - p));
+}
+
 static enum verdict match_failed(struct exchange *ex, const struct rule *rule, int error)
 {
     struct str text = arena_printf(ex_arena(ex),
@@ -332,7 +343,7 @@ static enum verdict apply_rules(struct exchange *ex, const struct proxy_rewrite 
         struct str with = regex_template_fill(&rule->with, captures, ex_arena(ex));
         struct str before = whole.p ? str_make(all.p, (size_t)(whole.p - all.p)) : STR("");
         struct str behind = whole.p ? str_from(all, before.n + whole.n) : all;
-        *uri = arena_join(ex_arena(ex), before, arena_join(ex_arena(ex), with, behind));
+        *uri = join(ex_arena(ex), before, with, behind);
         return NEXT;
     }
     captures->n = 0;
@@ -343,8 +354,7 @@ static struct str with_args(struct exchange *ex, struct str uri, struct str args
 {
     if (args.n == 0)
         return uri;
-    return arena_printf(ex_arena(ex), "%.*s%s%.*s", STR_ARG(uri),
-                        str_find(uri, '?') >= 0 ? "&" : "?", STR_ARG(args));
+    return join(ex_arena(ex), uri, str_find(uri, '?') >= 0 ? STR("&") : STR("?"), args);
 }
 
 /* As the client sent it; what would end the request line is encoded all the same. */
@@ -380,8 +390,7 @@ static enum verdict rewrite_path(struct exchange *ex, const struct proxy_rewrite
         return v;
     /* A question mark that was decoded from the client's path belongs to the path. */
     if (split && str_cut(uri, '?', &path, &query))
-        uri = arena_printf(a, "%.*s?%.*s", STR_ARG(encode_path(a, path)),
-                           STR_ARG(encode_target(a, query)));
+        uri = join(a, encode_path(a, path), STR("?"), encode_target(a, query));
     else
         uri = encode_path(a, uri);
     upstream_uri_set(ex, with_args(ex, uri, request_args(ex)));

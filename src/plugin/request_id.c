@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* request-id: gives each request an id, in a header to the upstream and back to the client. */
-#include <stdio.h>
-
 #include "base/random.h"
 #include "plugin/plugin.h"
 
@@ -73,12 +71,26 @@ static bool request_id_compile(void *conf, struct build *b)
 /* ---- The ids ----------------------------------------------------------------------------------
  */
 
-/* 16 bytes as RFC 9562 §4 writes them. */
-static struct str uuid_text(struct arena *a, const uint8_t *b, unsigned version)
+enum { UUID_SIZE = 36 };
+
+/* 16 bytes as RFC 9562 §4 writes them, with version and variant put in. */
+static struct str uuid_text(struct arena *a, const uint8_t *bytes, unsigned version)
 {
-    return arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%x%x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-                        b[0], b[1], b[2], b[3], b[4], b[5], version, b[6] & 15, b[7],
-                        (b[8] & 0x3f) | 0x80, b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    static const char hex[] = "0123456789abcdef";
+    char *p = arena_bytes(a, UUID_SIZE), *at = p;
+
+    for (size_t i = 0; i < 16; i++) {
+        uint8_t b = bytes[i];
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *at++ = '-';
+        if (i == 6)
+            b = (uint8_t)((b & 15) | version << 4);
+        else if (i == 8)
+            b = (b & 0x3f) | 0x80;
+        *at++ = hex[b >> 4];
+        *at++ = hex[b & 15];
+    }
+    return str_make(p, UUID_SIZE);
 }
 
 static struct str uuid_new(struct arena *a)
