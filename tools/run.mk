@@ -18,11 +18,11 @@ deps-run:
 
 run: deps-run
 	@$(build_quietly)
-	@PORT=$(PORT) ADMIN_PORT=$(ADMIN_PORT) $(PYTHON) tools/run
+	@exec env PORT=$(PORT) ADMIN_PORT=$(ADMIN_PORT) $(PYTHON) tools/run
 
 demo: deps
 	@$(build_quietly)
-	@$(PYTHON) tools/demo
+	@exec $(PYTHON) tools/demo
 
 install: bin
 	install -D -m 0755 $(B)/eclusa $(DESTDIR)$(PREFIX)/bin/eclusa
