@@ -46,12 +46,17 @@ $(B)/eclusa: $(O)/eclusa
 	@cp $< $@.tmp && mv $@.tmp $@
 endif
 
+# V=1 shows the whole commands.
+ifndef V
+say = @printf '  %-4s %s\n' $(1) $(2);
+endif
+
 $(O)/eclusa: $(OBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # All modules but main.c, for the unit tests: a test that includes a module's .c wins over the archive's copy.
 $(O)/libeclusa.a: $(LOBJ)
