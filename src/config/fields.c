@@ -132,7 +132,8 @@ static bool check_format(struct parse *p, const struct field *f, struct str s)
     /* s has a NUL behind it: it is a JSON string. */
     if (inet_pton(family, s.p, address) == 1)
         return true;
-    return parse_fail(p, "expect valid %s format but got: %.*s", f->format, STR_ARG(s));
+    return parse_fail(p, "expect valid %s format but got: %.*s", f->format,
+                      STR_ARG(p->secret ? STR("***") : s));
 }
 
 static bool match_alternatives(struct parse *p, const struct field *of, const json_t *v);
@@ -153,7 +154,7 @@ static bool parse_str(struct parse *p, const struct field *f, const json_t *v, v
         if (f->pattern && !memo_matches(f->pattern, s))
             return parse_fail(p, "failed to match pattern %.*s with %.*s",
                               STR_ARG(quoted(p->arena, str_of(f->pattern))),
-                              STR_ARG(quoted(p->arena, s)));
+                              STR_ARG(quoted(p->arena, p->secret ? STR("***") : s)));
         if (f->of && !match_alternatives(p, f->of, v))
             return false;
         if (f->format && !check_format(p, f, s))
@@ -573,7 +574,11 @@ bool field_value(struct parse *p, const struct field *f, const json_t *v, void *
         [FIELD_ANY_OF] = parse_any_of,  [FIELD_ONE_OF] = parse_one_of,
     };
 
-    return by_type[f->type](p, f, v, at);
+    bool outer = p->secret;
+    p->secret = outer || (f->flags & FIELD_SECRET);
+    bool good = by_type[f->type](p, f, v, at);
+    p->secret = outer;
+    return good;
 }
 
 bool fields_parse(const struct fields *fields, const json_t *in, void *out, struct arena *a,

@@ -13,6 +13,7 @@
 struct parse {
     struct arena *arena;
     struct str err; /* in the arena; set by parse_fail */
+    bool secret; /* inside of a FIELD_SECRET row: messages, which may get into logs, do not quote */
 };
 
 /* Sets the message; returns false. */
