@@ -234,8 +234,18 @@ static bool start_keeper(struct program *p)
     struct store *store = store_sqlite_open(s->data_dir, &p->arena, &p->err);
     if (!store)
         return fail(p, "store");
+    struct seal_config sealing = {.on = s->encryption.on,
+                                  .ring = s->encryption.keys,
+                                  .nring = s->encryption.nkeys,
+                                  .data_dir = s->data_dir};
+    struct seal *seal = seal_new(&sealing, &p->arena, &p->err);
+    if (!seal) {
+        store->ops->close(store);
+        return fail(p, "key of stored secrets");
+    }
     p->builder = builder_new(&env);
-    p->keeper = keeper_start(store, p->builder, on_publish, p);
+    p->keeper = keeper_start(store, document_codec_new(seal, plugin_registry), p->builder,
+                             on_publish, p);
     if (p->keeper)
         return true;
     p->err = STR("the stored configuration could not be read");

@@ -24,7 +24,7 @@ static void document_get(struct call *c)
         reply_not_found(c);
         return;
     }
-    json_t *value = status == STORE_OK ? document_decode(c->kind, item.value) : NULL;
+    json_t *value = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     if (value)
         reply_document(c, 200, "get", &item, value, true);
     else
@@ -73,7 +73,7 @@ static void document_put(struct call *c)
         reply_store_failed(c, "read", key, err);
         return;
     }
-    json_t *before = status == STORE_OK ? document_decode(c->kind, item.value) : NULL;
+    json_t *before = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     times_set(c, before);
     json_decref(before);
     document_write(c, id, "set");

@@ -39,7 +39,7 @@ static bool listing_item(void *arg, const struct store_item *item)
 
     if (!document_id(l->c->kind, item->key).p)
         return true;
-    json_t *value = document_decode(l->c->kind, item->value);
+    json_t *value = keeper_decode(l->c->keeper, l->c->kind, item->value);
     if (value && filter_matches(l->filter, l->c, value)) {
         if (l->total >= l->from && l->total < l->to)
             listing_add(l, item, value);

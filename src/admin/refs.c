@@ -102,7 +102,7 @@ static bool search_item(void *arg, const struct store_item *item)
 
     if (!id.p || str_search(item->value, needle) < 0)
         return true;
-    json_t *value = document_decode(s->from, item->value);
+    json_t *value = keeper_decode(s->c->keeper, s->from, item->value);
     if (value && split_names(value, s->c))
         s->user = arena_str(s->c->a, id);
     json_decref(value);

@@ -22,9 +22,16 @@ enum { FILE_MAX = 1 << 20, WORKERS_MAX = 1024 };
 static const int64_t MS_MAX = 31536000000; /* a year */
 
 /* The keys that APISIX's documentation shows (admin and viewer): known to everybody. */
-static const char *const public_keys[] = {
+static const char *const public_admin_keys[] = {
     "edd1c9f034335f136f87ad84b625c8f1",
     "4054f7cf07e344346cd3f287985e76a2",
+    NULL,
+};
+
+/* Those of its keyring, which it uses where none is configured. */
+static const char *const public_ring_keys[] = {
+    "qeddd145sfvddff3",
+    "edd1c9f0985e76a2",
     NULL,
 };
 
@@ -204,6 +211,38 @@ static bool take_certificate(struct loader *l, struct str path)
     return true;
 }
 
+static bool is_one_of(const char *const *known, struct str key)
+{
+    for (; *known; known++)
+        if (str_eq(key, str_of(*known)))
+            return true;
+    return false;
+}
+
+/* The keys themselves must not be in a message. */
+static bool take_encryption(struct loader *l, const struct raw_encryption *raw)
+{
+    const json_t *v = raw->keyring;
+    size_t n = json_is_array(v) ? json_array_size(v) : json_is_string(v);
+    struct str *keys = arena_alloc(l->arena, n * sizeof(*keys));
+
+    for (size_t i = 0; i < n; i++) {
+        const json_t *key = json_is_array(v) ? json_array_get(v, i) : v;
+        keys[i] = arena_str(l->arena, str_make(json_string_value(key), json_string_length(key)));
+        if (keys[i].n != 16 && keys[i].n != 32)
+            return load_fail(l,
+                             "apisix.data_encryption.keyring[%zu]: a key has 16 or 32 bytes, this "
+                             "one %zu",
+                             i + 1, keys[i].n);
+        if (is_one_of(public_ring_keys, keys[i]))
+            log_warn("apisix.data_encryption.keyring[%zu]: this key is printed in APISIX's "
+                     "documentation and known to everybody",
+                     i + 1);
+    }
+    l->s->encryption = (struct settings_encryption){raw->on, keys, (unsigned)n};
+    return true;
+}
+
 static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
 {
     struct settings *s = l->s;
@@ -223,7 +262,7 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
     s->dns.ipv6 = raw->enable_ipv6;
     s->trusted_addresses_set = raw->trusted_addresses.items != NULL;
     s->server_header = raw->enable_server_tokens ? STR("Eclusa/" ECLUSA_VERSION) : STR("Eclusa");
-    return take_listen(l, raw) &&
+    return take_listen(l, raw) && take_encryption(l, raw->encryption) &&
            take_ms(l, "apisix.resolver_timeout", raw->resolver_timeout, &s->dns.timeout_ms) &&
            take_cidrs(l, "apisix.trusted_addresses", &raw->trusted_addresses,
                       &s->trusted_addresses) &&
@@ -314,14 +353,6 @@ static bool take_nginx(struct loader *l, const struct raw_settings *raw)
 /* ---- deployment -------------------------------------------------------------------------------
  */
 
-static bool is_public(struct str key)
-{
-    for (const char *const *known = public_keys; *known; known++)
-        if (str_eq(key, str_of(*known)))
-            return true;
-    return false;
-}
-
 static bool take_keys(struct loader *l, const struct raw_admin *raw)
 {
     const struct raw_admin_key *from = raw->keys.items;
@@ -337,7 +368,8 @@ static bool take_keys(struct loader *l, const struct raw_admin *raw)
                     l, "deployment.admin.admin_key[%zu]: a viewer's key may not be empty", i + 1);
             continue;
         }
-        if (admin->enabled && is_public(from[i].key) && !is_loopback(admin->listen.ip))
+        if (admin->enabled && is_one_of(public_admin_keys, from[i].key) &&
+            !is_loopback(admin->listen.ip))
             return load_fail(
                 l,
                 "deployment.admin.admin_key[%zu]: this key is printed in APISIX's "

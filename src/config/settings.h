@@ -62,6 +62,13 @@ struct settings_http {
     bool real_ip_recursive;
 };
 
+/* Of secrets in the store. */
+struct settings_encryption {
+    bool on;                /* false: what is written is stored as it is */
+    const struct str *keys; /* of 16 or 32 bytes each; none: a key of our own, in data_dir */
+    unsigned nkeys;
+};
+
 struct settings_dns {
     const struct str *servers; /* "1.1.1.1" or with port; none: /etc/resolv.conf */
     unsigned nservers;
@@ -85,6 +92,7 @@ struct settings {
     struct settings_log log;
     struct settings_http http;
     struct settings_dns dns;
+    struct settings_encryption encryption;
 
     struct str server_header; /* of our responses; empty: none is sent */
     bool show_upstream_status;

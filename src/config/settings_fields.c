@@ -31,6 +31,7 @@ static const struct field switch_rows[] = {
 };
 
 static const struct field string_row = {.type = FIELD_STR, .min = 1};
+static const struct field key_row = {.type = FIELD_STR, .flags = FIELD_SECRET};
 
 /* ---- apisix -----------------------------------------------------------------------------------
  */
@@ -78,6 +79,27 @@ static const struct field ssl_rows[] = {
 };
 static const struct fields ssl_fields = {ssl_rows, .size = sizeof(struct raw_ssl), .open = true};
 
+static const struct field keyring_rows[] = {
+    {"key", .type = FIELD_STR},
+    {"list", FIELD_LIST, .of = &key_row, .max = 64},
+    {0},
+};
+#define AT(member) .at = offsetof(struct raw_encryption, member)
+static const struct field encryption_rows[] = {
+    {"enable_encrypt_fields", FIELD_BOOL, AT(on), .def = "true",
+     .doc = "Seal the secrets of what is written to the store. False: they are stored as they are; "
+            "what is sealed already is opened all the same."},
+    {"keyring", FIELD_ANY_OF, .flags = FIELD_SECRET, AT(keyring), .of = keyring_rows,
+     .doc = "Keys of 16 or 32 bytes, or one such key: secrets are sealed as APISIX does (AES-CBC), "
+            "with the first; all of them open. Absent: AES-256-GCM with a key of our own, made at "
+            "the first start and kept in `secret.key` in eclusa.data_dir (APISIX: two keys that "
+            "everybody knows)."},
+    {0},
+};
+#undef AT
+static const struct fields encryption_fields = {
+    encryption_rows, .size = sizeof(struct raw_encryption), .open = true};
+
 static const struct field proxy_cache_row = {.type = FIELD_MAP};
 static const char *const proxy_modes[] = {"http", "stream", "http&stream", NULL};
 
@@ -111,6 +133,7 @@ static const struct field apisix_rows[] = {
     {"resolver_timeout", MEASURE, AT(resolver_timeout), .def = "5",
      .doc = "How long a DNS server may take."},
     {"ssl", FIELD_OBJECT, AT(ssl), .fields = &ssl_fields, .def = "{}"},
+    {"data_encryption", FIELD_OBJECT, AT(encryption), .fields = &encryption_fields, .def = "{}"},
     {"trusted_addresses", FIELD_LIST, AT(trusted_addresses), .flags = FIELD_UNIQUE,
      .of = &string_row, .min = 1,
      .doc = "Addresses and networks whose X-Forwarded-* headers are believed."},
@@ -325,7 +348,6 @@ const struct fields settings_fields = {settings_rows, .size = sizeof(struct raw_
                                        .open = true};
 
 const char *const settings_idle_keys[] = {
-    "apisix.data_encryption",
     "apisix.disable_sync_configuration_during_start",
     "apisix.disable_upstream_healthcheck",
     "apisix.control",

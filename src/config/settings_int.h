@@ -13,6 +13,11 @@ struct raw_ssl {
     struct str trusted_certificate;
 };
 
+struct raw_encryption {
+    bool on;
+    json_t *keyring;
+};
+
 struct raw_apisix {
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
@@ -20,6 +25,7 @@ struct raw_apisix {
     int proxy_mode;
     struct raw_router *router;
     struct raw_ssl *ssl;
+    struct raw_encryption *encryption;
     struct field_list dns_resolver, trusted_addresses; /* struct str */
     int64_t dns_resolver_valid;
     struct str resolver_timeout;

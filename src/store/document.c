@@ -2,7 +2,10 @@
 /* Keys and values of documents. */
 #include "store/document.h"
 
+#include "base/mem.h"
 #include "base/panic.h"
+#include "base/trie.h"
+#include "config/fields.h"
 
 struct str document_prefix(struct arena *a, enum kind kind)
 {
@@ -62,20 +65,146 @@ struct str document_text(struct arena *a, const json_t *value)
     return str_make(s.p, s.n);
 }
 
-struct str document_encode(struct arena *a, enum kind kind, const json_t *value)
+/* ---- Secrets -----------------------------------------------------------------------------------
+ */
+
+struct document_codec {
+    struct seal *seal;
+    struct trie *plugins; /* by name */
+};
+
+static const struct trie_edit own = {1, NULL};
+
+struct document_codec *document_codec_new(struct seal *seal, const struct plugin *const *plugins)
 {
-    (void)kind; /* sealing goes here: fields_secrets over a copy of the value */
-    return document_text(a, value);
+    struct document_codec *codec = mem_zero(sizeof(*codec));
+
+    codec->seal = seal;
+    for (size_t i = 0; plugins[i]; i++)
+        trie_set(&codec->plugins, &own, str_of(plugins[i]->name), TRIE_EXACT,
+                 (void *)(uintptr_t)plugins[i]);
+    return codec;
 }
 
-json_t *document_decode(enum kind kind, struct str text)
+void document_codec_free(struct document_codec *codec)
+{
+    if (!codec)
+        return;
+    seal_free(codec->seal);
+    trie_free(codec->plugins);
+    free(codec);
+}
+
+/* Calls visit for each secret of a document. */
+static void each_secret(const struct document_codec *codec, enum kind kind, json_t *value,
+                        void (*visit)(void *arg, json_t *string), void *arg)
+{
+    const char *name;
+    json_t *conf;
+
+    fields_secrets(kinds[kind].fields, value, visit, arg);
+    json_object_foreach(json_object_get(value, "plugins"), name, conf)
+    {
+        const struct plugin *p = trie_get(codec->plugins, str_of(name), TRIE_EXACT);
+        if (!p)
+            continue;
+        const struct fields *fields = kind == KIND_CONSUMER && p->consumer ? p->consumer : p->conf;
+        if (fields)
+            fields_secrets(fields, conf, visit, arg);
+    }
+}
+
+static struct str string_text(const json_t *string)
+{
+    return str_make(json_string_value(string), json_string_length(string));
+}
+
+/* What goes in is text: base64, or what was valid UTF-8 when it was sealed. */
+static void string_set(json_t *string, struct str text)
+{
+    int rc = json_string_setn(string, text.p, text.n);
+
+    ASSERT(rc == 0);
+}
+
+struct pass {
+    const struct seal *seal;
+    struct arena arena;
+    struct document_secrets found;
+};
+
+static void on_count(void *arg, json_t *string)
+{
+    unsigned *n = arg;
+
+    (void)string;
+    (*n)++;
+}
+
+static void on_close(void *arg, json_t *string)
+{
+    struct pass *pass = arg;
+
+    string_set(string, seal_close(pass->seal, &pass->arena, string_text(string)));
+}
+
+static void on_open(void *arg, json_t *string)
+{
+    struct pass *pass = arg;
+    struct str text;
+
+    switch (seal_open(pass->seal, &pass->arena, string_text(string), &text)) {
+    case SEAL_OPENED:
+        string_set(string, text);
+        break;
+    case SEAL_ODD:
+        pass->found.odd++;
+        break;
+    case SEAL_LOCKED:
+        pass->found.locked++;
+        break;
+    case SEAL_PLAIN:
+        break;
+    }
+}
+
+struct str document_encode(const struct document_codec *codec, struct arena *a, enum kind kind,
+                           const json_t *value)
+{
+    json_t *given = (json_t *)(uintptr_t)value; /* on_count changes nothing */
+    unsigned n = 0;
+
+    if (codec)
+        each_secret(codec, kind, given, on_count, &n);
+    if (n == 0)
+        return document_text(a, value);
+
+    struct pass pass = {.seal = codec->seal};
+    json_t *copy = json_deep_copy(value);
+    arena_init(&pass.arena, NULL);
+    each_secret(codec, kind, copy, on_close, &pass);
+    arena_fini(&pass.arena);
+    struct str text = document_text(a, copy);
+    json_decref(copy);
+    return text;
+}
+
+json_t *document_decode(const struct document_codec *codec, enum kind kind, struct str text,
+                        struct document_secrets *secrets)
 {
     json_t *value = json_loadb(text.p ? text.p : "", text.n, 0, NULL);
+    struct pass pass = {.seal = codec ? codec->seal : NULL};
 
-    (void)kind; /* and opening here */
     if (value && !json_is_object(value)) {
         json_decref(value);
         value = NULL;
     }
+    if (value && codec) {
+        arena_init(&pass.arena, NULL);
+        each_secret(codec, kind, value, on_open, &pass);
+        arena_fini(&pass.arena);
+    }
+    if (secrets)
+        *secrets = pass.found;
     return value;
 }

@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Documents on their way to and from the store: keys, and JSON values as stored text. Every value
- * passes here in both directions, so this is where secrets (FIELD_SECRET) get sealed at rest. */
+ * passes here in both directions: what its tables call a secret (FIELD_SECRET) is sealed on the way
+ * in and opened on the way out. */
 #ifndef STORE_DOCUMENT_H
 #define STORE_DOCUMENT_H
 
 #include <jansson.h>
 
 #include "config/kind.h"
+#include "plugin/plugin.h"
+#include "store/seal.h"
 #include "store/store.h"
+
+/* Where secrets are and how they are sealed; const once made. */
+struct document_codec;
+
+/* Takes the seal over. `plugins` (NULL-ended): all that are built in, enabled or not, so that their
+ * stored secrets are opened in any case. */
+struct document_codec *document_codec_new(struct seal *seal, const struct plugin *const *plugins);
+/* NULL is let pass. */
+void document_codec_free(struct document_codec *codec);
 
 /* "/routes/" and "/routes/1", in the arena. */
 struct str document_prefix(struct arena *a, enum kind kind);
@@ -16,10 +28,19 @@ struct str document_key(struct arena *a, enum kind kind, struct str id);
  * document ("/consumers/x/credentials/y"). */
 struct str document_id(enum kind kind, struct str key);
 
-/* The value as the store keeps it, in the arena. */
-struct str document_encode(struct arena *a, enum kind kind, const json_t *value);
-/* A new reference; NULL when the stored text is no JSON object. */
-json_t *document_decode(enum kind kind, struct str text);
+/* What a document's secrets were found to be. */
+struct document_secrets {
+    unsigned odd;    /* no key of the keyring opens them: they are taken as they are (APISIX) */
+    unsigned locked; /* they cannot be opened: the value has them as stored, and must not be used */
+};
+
+/* The value as the store keeps it, in the arena. codec NULL: secrets are not sealed. */
+struct str document_encode(const struct document_codec *codec, struct arena *a, enum kind kind,
+                           const json_t *value);
+/* A new reference; NULL when the stored text is no JSON object. codec NULL: nothing is opened.
+ * *secrets (may be NULL) is set. */
+json_t *document_decode(const struct document_codec *codec, enum kind kind, struct str text,
+                        struct document_secrets *secrets);
 /* JSON text, compact, numbers as short as 15 digits allow; in the arena. */
 struct str document_text(struct arena *a, const json_t *value);
 

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
-#include "store/document.h"
 
 /* While old snapshots are still out, the thread looks again after this long, then after twice as
  * long, and so on. */
@@ -23,6 +22,7 @@ struct task {
 
 struct keeper {
     struct store *store;
+    struct document_codec *codec;
     struct builder *builder;
     keeper_publish_fn *publish;
     void *arg;
@@ -46,6 +46,11 @@ struct store *keeper_store(struct keeper *k)
 struct builder *keeper_builder(struct keeper *k)
 {
     return k->builder;
+}
+
+json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text)
+{
+    return document_decode(k->codec, kind, text, NULL);
 }
 
 const struct snapshot *keeper_current(struct keeper *k)
@@ -101,7 +106,8 @@ enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, 
 
     *out = (struct store_item){.key = document_key(a, kind, id)};
     if (value)
-        status = ops->put(k->store, out->key, document_encode(a, kind, value), expect, out, err);
+        status = ops->put(k->store, out->key, document_encode(k->codec, a, kind, value), expect,
+                          out, err);
     else
         status = ops->del(k->store, out->key, &out->modified, err);
     if (status != STORE_OK)
@@ -182,22 +188,33 @@ static void *keeper_main(void *arg)
  */
 
 struct load {
-    struct builder *builder;
+    struct keeper *keeper;
     enum kind kind;
 };
 
 static bool load_item(void *arg, const struct store_item *item)
 {
     struct load *load = arg;
+    struct keeper *k = load->keeper;
     struct str id = document_id(load->kind, item->key);
+    struct document_secrets secrets;
 
     if (!id.p)
         return true;
-    json_t *value = document_decode(load->kind, item->value);
-    if (value)
-        builder_apply(load->builder, load->kind, id, item->modified, value);
-    else
+    json_t *value = document_decode(k->codec, load->kind, item->value, &secrets);
+    if (secrets.odd)
+        log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
+                 "used as they are stored",
+                 STR_ARG(item->key), secrets.odd);
+    if (!value)
         log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
+    else if (secrets.locked)
+        /* Else a client could log in with what is stored. */
+        log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "
+                  "secret.key; put that file back, or write the document anew",
+                  STR_ARG(item->key), secrets.locked);
+    else
+        builder_apply(k->builder, load->kind, id, item->modified, value);
     json_decref(value);
     return true;
 }
@@ -210,7 +227,7 @@ static bool load_all(struct keeper *k)
 
     arena_init(&a, NULL);
     for (int kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++) {
-        struct load load = {k->builder, (enum kind)kind};
+        struct load load = {k, (enum kind)kind};
         status = k->store->ops->list(k->store, document_prefix(&a, load.kind), load_item, &load,
                                      &err);
     }
@@ -225,6 +242,7 @@ static void keeper_free(struct keeper *k)
     if (k->current)
         snapshot_put(k->current);
     builder_free(k->builder);
+    document_codec_free(k->codec);
     k->store->ops->close(k->store);
     pthread_cond_destroy(&k->wake);
     pthread_mutex_destroy(&k->mutex);
@@ -245,14 +263,18 @@ static bool thread_start(struct keeper *k)
     return ok;
 }
 
-struct keeper *keeper_start(struct store *store, struct builder *builder,
-                            keeper_publish_fn *publish, void *arg)
+struct keeper *keeper_start(struct store *store, struct document_codec *codec,
+                            struct builder *builder, keeper_publish_fn *publish, void *arg)
 {
     struct keeper *k = mem_zero(sizeof(*k));
     pthread_condattr_t monotonic;
 
-    *k = (struct keeper){
-        .store = store, .builder = builder, .publish = publish, .arg = arg, .last = &k->first};
+    *k = (struct keeper){.store = store,
+                         .codec = codec,
+                         .builder = builder,
+                         .publish = publish,
+                         .arg = arg,
+                         .last = &k->first};
     pthread_mutex_init(&k->mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -6,6 +6,7 @@
 #define STORE_KEEPER_H
 
 #include "config/build.h"
+#include "store/document.h"
 #include "store/store.h"
 
 struct keeper;
@@ -13,12 +14,13 @@ struct keeper;
 /* Called on the keeper's thread with a new snapshot (one reference per call is the callee's). */
 typedef void keeper_publish_fn(void *arg, const struct snapshot *snapshot);
 
-/* Takes ownership of store and builder. Reads all documents and builds the first snapshot before it
- * returns, so that the first request finds the stored configuration; then starts the thread. The
- * first snapshot is not published: take it with keeper_snapshot. NULL when the store cannot be read
- * (it is in the log); store and builder are gone then. */
-struct keeper *keeper_start(struct store *store, struct builder *builder,
-                            keeper_publish_fn *publish, void *arg);
+/* Takes ownership of store, codec (NULL: secrets are not sealed) and builder. Reads all documents
+ * and builds the first snapshot before it returns, so that the first request finds the stored
+ * configuration; then starts the thread. A document whose secrets cannot be opened is kept out and
+ * logged. The first snapshot is not published: take it with keeper_snapshot. NULL when the store
+ * cannot be read (it is in the log); store, codec and builder are gone then. */
+struct keeper *keeper_start(struct store *store, struct document_codec *codec,
+                            struct builder *builder, keeper_publish_fn *publish, void *arg);
 /* Runs what is queued, ends the thread, closes the store, frees the builder. Nobody may post any
  * more, and the snapshots must have been given back. */
 void keeper_stop(struct keeper *k);
@@ -34,6 +36,9 @@ void keeper_post(struct keeper *k, void (*task)(void *arg, struct keeper *k), vo
 
 struct store *keeper_store(struct keeper *k);
 struct builder *keeper_builder(struct keeper *k);
+/* A stored value with its secrets opened (those that cannot be are as stored); a new reference,
+ * NULL when it is no JSON object. */
+json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text);
 /* The newest snapshot, borrowed: until the task's next keeper_write. */
 const struct snapshot *keeper_current(struct keeper *k);
 
