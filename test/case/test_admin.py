@@ -162,9 +162,10 @@ def test_what_is_used_stays(gw):
 
 INVALID = [
     ("routes", {"uri": "/a"}, None),
-    ("routes", {"upstream": NODES}, "invalid configuration: value should match only one schema, but matches none"),
+    ("routes", {"upstream": NODES},
+     "invalid configuration: allOf 1 failed: value should match only one schema, but matches none"),
     ("routes", {**ROUTE, "uris": ["/b"]},
-     "invalid configuration: value should match only one schema, but matches both schemas 1 and 2"),
+     "invalid configuration: allOf 1 failed: value should match only one schema, but matches both schemas 1 and 2"),
     ("routes", {**ROUTE, "priority": "x"},
      'invalid configuration: property "priority" validation failed: wrong type: expected integer, got string'),
     ("routes", {**ROUTE, "uri": ""},
