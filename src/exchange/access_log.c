@@ -23,7 +23,7 @@ struct access_log *access_log_new(struct log_file *file, struct str format, bool
     struct access_log *log = arena_zero(a, sizeof(*log));
 
     log->file = file;
-    struct text *text = text_compile(format, a);
+    struct text *text = text_compile(format, TEXT_NGINX, a);
     if (text->n > PARTS_MAX) {
         log_warn("access_log_format: only its first %d parts are written", PARTS_MAX);
         text->n = PARTS_MAX;

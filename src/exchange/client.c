@@ -58,6 +58,20 @@ static void from_list(struct exchange *ex, struct str value)
         set_client(ex, &found);
 }
 
+/* What an untrusted peer says of whom it forwards for is not believed, by plugins neither
+ * (inventory §2.6). */
+static void drop_claims(struct exchange *ex)
+{
+    static const enum header_id claims[] = {HEADER_X_FORWARDED_PROTO, HEADER_X_FORWARDED_HOST,
+                                            HEADER_X_FORWARDED_PORT, HEADER_FORWARDED};
+
+    for (size_t i = 0; i < sizeof(claims) / sizeof(*claims); i++)
+        if (ex->req.head.first[claims[i]])
+            head_remove(&ex->req.head, claims[i]);
+    if (ex->worker->config->trusted.n)
+        head_remove(&ex->req.head, HEADER_X_FORWARDED_FOR);
+}
+
 void find_client(struct exchange *ex)
 {
     const struct worker_config *c = ex->worker->config;
@@ -68,9 +82,11 @@ void find_client(struct exchange *ex)
     ex->client_text = ex->from->client_text;
     if (c->trusted.n)
         ex->peer_trusted = is_trusted(&c->trusted, peer);
-    if (!c->real_ip_from.n || !c->real_ip_header.n)
-        return;
-    value = request_header(ex, c->real_ip_header);
-    if (value.n && is_trusted(&c->real_ip_from, peer))
-        from_list(ex, value);
+    if (c->real_ip_from.n && c->real_ip_header.n) {
+        value = request_header(ex, c->real_ip_header);
+        if (value.n && is_trusted(&c->real_ip_from, peer))
+            from_list(ex, value);
+    }
+    if (!ex->peer_trusted)
+        drop_claims(ex);
 }

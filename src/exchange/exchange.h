@@ -73,7 +73,7 @@ struct exchange {
     struct hold *hold;
     const struct route *route; /* NULL: none matches */
     const struct consumer *consumer;
-    const struct credential *credential;
+    const struct credential *found; /* by consumer_find, whether proved or not */
 
     /* where it stands */
     uint8_t step, pass, trail[12];

@@ -149,13 +149,17 @@ static struct expr *compile_rule(struct build *b, const json_t *source)
     size_t n = json_array_size(source), at = 1;
     const json_t *name = json_array_get(source, 0);
 
-    if (!json_is_string(name) || n < 3) {
-        build_error(b, "rule should be wrapped inside brackets");
+    if (!json_is_string(name) || n < 2) {
+        build_error(b, n < 2 ? "rule too short" : "rule should be wrapped inside brackets");
         return NULL;
     }
     e->var = var_find(
         arena_str(build_arena(b), str_make(json_string_value(name), json_string_length(name))),
         build_arena(b));
+    if (n == 2) { /* [var, value]: equal */
+        e->op = OP_EQ;
+        return set_values(b, e, json_array_get(source, 1)) ? e : NULL;
+    }
     const json_t *bang = json_array_get(source, 1);
     if (json_is_string(bang) && strcmp(json_string_value(bang), "!") == 0) {
         e->negate = true;

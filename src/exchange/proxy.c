@@ -191,8 +191,7 @@ static struct str forwarded_for(struct exchange *ex)
 {
     struct str all = STR_NONE, client = ex->client_text;
 
-    bool drop = ex->worker->config->trusted.n && !ex->peer_trusted;
-    if (drop || !ex->req.head.first[HEADER_X_FORWARDED_FOR])
+    if (!ex->req.head.first[HEADER_X_FORWARDED_FOR])
         return client;
     for (unsigned i = ex->req.head.first[HEADER_X_FORWARDED_FOR] - 1u; i < ex->req.head.n; i++) {
         const struct header *h = &ex->req.head.list[i];
@@ -223,8 +222,8 @@ static struct str host_seen(struct exchange *ex)
     return ex->host;
 }
 
-/* What the gateway says of the client's side; of a trusted peer its own word is passed on instead
- * (inventory §2.6). */
+/* What the gateway says of the client's side, unless a trusted peer or a plugin has said it (what
+ * others say was dropped; inventory §2.6). */
 static const struct {
     enum header_id id;
     struct str name;
@@ -238,16 +237,14 @@ static const struct {
 static void add_observed(struct exchange *ex, struct head *head)
 {
     for (size_t i = 0; i < sizeof(observed) / sizeof(*observed); i++) {
-        struct str value = STR_NONE;
-        if (ex->peer_trusted)
-            value = head_value(&ex->req.head, observed[i].id);
+        struct str value = head_value(&ex->req.head, observed[i].id);
         if (!value.p)
             value = observed[i].seen(ex);
         if (value.n)
             add(head, observed[i].id, observed[i].name, value);
     }
     struct str forwarded = head_value(&ex->req.head, HEADER_FORWARDED);
-    if (ex->peer_trusted && forwarded.p)
+    if (forwarded.p)
         add(head, HEADER_FORWARDED, STR("Forwarded"), forwarded);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plugin.h: the request as plugins see and change it. */
+#include "base/encode.h"
 #include "base/panic.h"
 #include "exchange/exchange.h"
 #include "exchange/worker.h"
@@ -166,18 +167,7 @@ void upstream_uri_set(struct exchange *ex, struct str uri)
     if (!uri.n || uri.p[0] != '/')
         uri = arena_join(&ex->arena, STR("/"), uri);
     /* A control byte or a space would end the request line: they are coded. */
-    for (size_t i = 0; i < uri.n; i++) {
-        if ((unsigned char)uri.p[i] <= ' ' || uri.p[i] == 0x7f) {
-            struct str path, query;
-            bool has = str_cut(uri, '?', &path, &query);
-            path = uri_encode_path(path, &ex->arena);
-            uri = has ? arena_printf(&ex->arena, "%.*s?%.*s", STR_ARG(path),
-                                     STR_ARG(uri_encode_path(query, &ex->arena)))
-                      : path;
-            break;
-        }
-    }
-    ex->up_uri = uri;
+    ex->up_uri = encode_target(&ex->arena, uri);
 }
 
 struct str upstream_uri(const struct exchange *ex)
@@ -227,15 +217,16 @@ const struct consumer *consumer_find(struct exchange *ex, const char *plugin, st
 {
     const struct credential *c = snapshot_credential(ex->hold->snapshot, plugin, key);
 
+    ex->found = c;
     if (!c)
         return NULL;
-    ex->credential = c;
     *conf = c->conf;
     return c->consumer;
 }
 
 const struct consumer *consumer_by_name(struct exchange *ex, struct str username)
 {
+    ex->found = NULL; /* no credential was proved */
     return snapshot_consumer(ex->hold->snapshot, username);
 }
 
@@ -254,12 +245,11 @@ static void identity_header(struct exchange *ex, struct str name, struct str val
 /* Inventory §2.6: what the client sent under these names is never believed. */
 void consumer_attach(struct exchange *ex, const struct consumer *c)
 {
-    bool by_credential = ex->credential && ex->credential->consumer == c;
+    bool by_credential = ex->found && ex->found->consumer == c;
 
     ex->consumer = c;
     identity_header(ex, STR("X-Consumer-Username"), c->username);
-    identity_header(ex, STR("X-Credential-Identifier"),
-                    by_credential ? ex->credential->id : STR_NONE);
+    identity_header(ex, STR("X-Credential-Identifier"), by_credential ? ex->found->id : STR_NONE);
     identity_header(ex, STR("X-Consumer-Custom-ID"), c->custom_id);
 }
 

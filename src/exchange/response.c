@@ -51,7 +51,7 @@ enum verdict reply_text(struct exchange *ex, int status, struct str content_type
 
 enum verdict reply_status(struct exchange *ex, int status)
 {
-    if (status < 400)
+    if (status < 300 || status == 304)
         return reply(ex, status, STR_NONE, STR(""));
     return reply(ex, status, STR("text/html; charset=utf-8"), standard_page(ex, status));
 }

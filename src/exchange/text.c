@@ -2,9 +2,10 @@
 /* Texts with variables (APISIX: core.utils.resolve_var): compiled once, filled in per exchange. */
 #include "exchange/vars.h"
 
-static bool in_name(char c)
+static bool in_name(char c, enum text_syntax syntax)
 {
-    return ascii_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    return ascii_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (c == '.' && syntax == TEXT_APISIX);
 }
 
 static void add_part(struct text *t, struct text_part part)
@@ -19,7 +20,8 @@ static void add_literal(struct text *t, struct str s)
 }
 
 /* A variable at the start of s ('$' first); returns its length, 0: none. */
-static size_t variable_at(struct str s, struct str *name, struct str *otherwise)
+static size_t variable_at(struct str s, enum text_syntax syntax, struct str *name,
+                          struct str *otherwise)
 {
     size_t n = 1;
 
@@ -35,18 +37,15 @@ static size_t variable_at(struct str s, struct str *name, struct str *otherwise)
             inner = str_head(inner, (size_t) or);
         }
         *name = str_trim(inner);
-        for (size_t i = 0; i < name->n; i++)
-            if (!in_name(name->p[i]))
-                return 0;
         return name->n ? (size_t)end + 1 : 0;
     }
-    while (n < s.n && in_name(s.p[n]))
+    while (n < s.n && in_name(s.p[n], syntax))
         n++;
     *name = str_make(s.p + 1, n - 1);
     return n > 1 ? n : 0;
 }
 
-struct text *text_compile(struct str source, struct arena *a)
+struct text *text_compile(struct str source, enum text_syntax syntax, struct arena *a)
 {
     struct text *t = arena_zero(a, sizeof(*t));
     struct str s = arena_str(a, source);
@@ -61,7 +60,7 @@ struct text *text_compile(struct str source, struct arena *a)
         struct str name;
         /* A backslash keeps the dollar sign, and stays (resolve_var's look-behind). */
         bool begins = s.p[at] == '$' && (at == 0 || s.p[at - 1] != '\\');
-        size_t n = begins ? variable_at(str_from(s, at), &name, &part.otherwise) : 0;
+        size_t n = begins ? variable_at(str_from(s, at), syntax, &name, &part.otherwise) : 0;
         if (!n) {
             at++;
             continue;
@@ -149,7 +148,7 @@ bool text_is_constant(const struct text *t)
 
 struct text *build_text(struct build *b, struct str source)
 {
-    return text_compile(source, build_arena(b));
+    return text_compile(source, TEXT_APISIX, build_arena(b));
 }
 
 struct text *build_var(struct build *b, struct str name)

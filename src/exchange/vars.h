@@ -33,8 +33,12 @@ struct text {
     bool constant;
 };
 
-/* "$name", "${name}", "${name ?? default}" in source; `$$` is not special, a '$' before anything
- * else stands for itself. */
-struct text *text_compile(struct str source, struct arena *a);
+/* Whose rules say where a name ends: APISIX's (core.utils.resolve_var) take dots into it, nginx's
+ * do not. */
+enum text_syntax { TEXT_APISIX, TEXT_NGINX };
+
+/* "$name", "${name}", "${name ?? default}" in source; a '$' before anything else, or behind a
+ * backslash, stands for itself. */
+struct text *text_compile(struct str source, enum text_syntax syntax, struct arena *a);
 
 #endif
