@@ -72,7 +72,7 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *out)
         if (!ascii_digit(s.p[i]))
             return false;
         unsigned d = (unsigned)(s.p[i] - '0');
-        if (v > max / 10 || v * 10 > max - d)
+        if (d > max || v > (max - d) / 10)
             return false;
         v = v * 10 + d;
     }
