@@ -91,6 +91,7 @@ static void check_splits(struct str in, const struct h1_limits *limits, uint32_t
     /* Byte by byte, what is wrong is seen with the first byte or when the head ends. */
     MUST(whole.status == split.status ||
          (whole.status == H1_ERROR && split.status == H1_MORE && !feed_ends(limits, in)));
+    MUST(whole.status != H1_MORE || !feed_ends(limits, in));
     if (split.status == H1_ERROR)
         MUST(whole.why == split.why && reasons[whole.why].status >= 400);
     if (whole.status == H1_DONE) {

@@ -93,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* Byte by byte, what is wrong is seen with the first byte or when the head ends. */
     MUST(whole.status == split.status ||
          (whole.status == H1_ERROR && split.status == H1_MORE && !feed_ends(&limits, in)));
+    MUST(whole.status != H1_MORE || !feed_ends(&limits, in));
     if (split.status == H1_ERROR)
         MUST(whole.why == split.why && reasons[whole.why].status == 502);
     if (whole.status == H1_DONE)
