@@ -775,6 +775,53 @@ static void test_secrets(void **state)
     json_decref(want);
 }
 
+/* What is wrong with a secret is said without it. */
+static const struct field quiet_item_row = {.type = FIELD_STR, .pattern = "^[a-z]+$"};
+static const struct field quiet_any_rows[] = {
+    {"v4", FIELD_STR, .format = "ipv4"}, {"v6", FIELD_STR, .format = "ipv6"}, {0}};
+static const struct field quiet_rows[] = {
+    {"key", FIELD_STR, .flags = FIELD_SECRET, .pattern = "^[a-z]+$"},
+    {"list", FIELD_LIST, .flags = FIELD_SECRET, .of = &quiet_item_row},
+    {"map", FIELD_JSON, .flags = FIELD_SECRET,
+     .of = &(const struct field){.type = FIELD_MAP, .of = &quiet_item_row}},
+    {"address", FIELD_STR, .flags = FIELD_SECRET, .format = "ipv4"},
+    {"any", FIELD_ANY_OF, .flags = FIELD_SECRET, .of = quiet_any_rows},
+    {"mode", FIELD_ENUM, .flags = FIELD_SECRET, .names = (const char *const[]){"a", NULL}},
+    {"size", FIELD_STR, .flags = FIELD_SECRET, .min = 9},
+    {"type", FIELD_BOOL, .flags = FIELD_SECRET},
+    {"open", FIELD_STR, .pattern = "^[a-z]+$"},
+    {0},
+};
+static const struct fields quiet_fields = {.rows = quiet_rows, .size = 64}; /* all at 0 */
+
+static void test_secrets_in_messages(void **state)
+{
+    static const char *const faults[] = {
+        "{\"key\":\"S3CRET\"}",     "{\"list\":[\"a\",\"S3CRET\"]}", "{\"map\":{\"x\":\"S3CRET\"}}",
+        "{\"address\":\"S3CRET\"}", "{\"any\":\"S3CRET\"}",          "{\"mode\":\"S3CRET\"}",
+        "{\"size\":\"S3CRET\"}",    "{\"type\":\"S3CRET\"}",
+    };
+    struct arena a;
+    struct str err;
+    max_align_t out[8];
+
+    (void)state;
+    arena_init(&a, NULL);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        json_t *in = json(faults[i]);
+        assert_false(fields_parse(&quiet_fields, in, out, &a, &err));
+        assert_true(str_starts(err, STR("property \"")));
+        assert_true(str_search(err, STR("S3CRET")) < 0);
+        json_decref(in);
+    }
+    /* The fault beside a good secret is quoted. */
+    json_t *in = json("{\"key\":\"good\",\"open\":\"S3CRET\"}");
+    assert_false(fields_parse(&quiet_fields, in, out, &a, &err));
+    assert_true(str_search(err, STR("with \"S3CRET\"")) > 0);
+    json_decref(in);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -782,7 +829,7 @@ int main(void)
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_scalars),
         cmocka_unit_test(test_containers), cmocka_unit_test(test_schema),
         cmocka_unit_test(test_markdown),   cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_secrets),    cmocka_unit_test(test_secrets_in_messages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

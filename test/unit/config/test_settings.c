@@ -388,6 +388,14 @@ static const struct {
      "apisix.trusted_addresses[2]: \"x\" is neither an address nor a network"},
     {"apisix: {ssl: {ssl_trusted_certificate: /no/such/file}}",
      "apisix.ssl.ssl_trusted_certificate: certificate path /no/such/file doesn't exist"},
+    {"apisix: {data_encryption: {keyring: [0123456789abcdef, secret-but-shor]}}",
+     "apisix.data_encryption.keyring[2]: a key has 16 or 32 bytes, this one 15"},
+    {"apisix: {data_encryption: {keyring: ''}}",
+     "apisix.data_encryption.keyring[1]: a key has 16 or 32 bytes, this one 0"},
+    {"apisix: {data_encryption: {keyring: 1234567890123456}}",
+     "failed to validate config: property \"apisix\" validation failed: property "
+     "\"data_encryption\" validation failed: property \"keyring\" validation failed: object "
+     "matches none of the required"},
     {"nginx_config: {worker_processes: many}",
      "nginx_config.worker_processes: \"many\" is neither \"auto\" nor a number from 1 to 1024"},
     {"nginx_config: {worker_processes: 0}",
@@ -471,6 +479,38 @@ static void test_public_key_on_loopback(void **state)
 
 /* ---- Warnings ---------------------------------------------------------------------------------
  */
+
+static void test_encryption(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    log_clear();
+    load(&l, "");
+    assert_true(l.s->encryption.on);
+    assert_int_equal(l.s->encryption.nkeys, 0);
+    unload(&l);
+    load(&l, "apisix: {data_encryption: {enable_encrypt_fields: false, keyring: []}}");
+    assert_false(l.s->encryption.on);
+    assert_int_equal(l.s->encryption.nkeys, 0);
+    unload(&l);
+    load(&l, "apisix: {data_encryption: {keyring: 0123456789abcdef}}");
+    assert_int_equal(l.s->encryption.nkeys, 1);
+    assert_str(l.s->encryption.keys[0], "0123456789abcdef");
+    unload(&l);
+    load(&l, "apisix:\n  data_encryption:\n    keyring:\n    - 0123456789abcdef0123456789abcdef\n"
+             "    - abcdef0123456789\n");
+    assert_int_equal(l.s->encryption.nkeys, 2);
+    assert_str(l.s->encryption.keys[0], "0123456789abcdef0123456789abcdef");
+    assert_str(l.s->encryption.keys[1], "abcdef0123456789");
+    assert_int_equal(logged.n, 0);
+    unload(&l);
+    load(&l, "apisix: {data_encryption: {keyring: [0123456789abcdef, edd1c9f0985e76a2]}}");
+    assert_true(log_has("apisix.data_encryption.keyring[2]: this key is printed"));
+    assert_false(log_has("edd1c9f0985e76a2"));
+    assert_false(log_has("keyring[1]"));
+    unload(&l);
+}
 
 static void test_warnings(void **state)
 {
@@ -777,6 +817,7 @@ int main(void)
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_public_key_on_loopback),
+        cmocka_unit_test(test_encryption),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_idle_keys),
         cmocka_unit_test(test_variables),
