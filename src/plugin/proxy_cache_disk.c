@@ -56,16 +56,19 @@ static void make_folders(char *path)
         }
 }
 
-static void complain(const struct cache_zone *z, const char *what, const char *path)
+enum fault { FAULT_SCAN, FAULT_READ, FAULT_WRITE, FAULTS };
+
+static void complain(const struct cache_zone *z, enum fault fault, const char *path)
 {
-    static atomic_int_least64_t last;
-    int64_t now = time(NULL), before = atomic_load(&last);
-    int fault = errno;
+    static const char *const words[FAULTS] = {"look through", "read", "write"};
+    static atomic_int_least64_t last[FAULTS];
+    int64_t now = time(NULL), before = atomic_load(&last[fault]);
+    int number = errno;
 
     /* A full disk fails each request: one line in ten seconds says enough. */
-    if (now - before >= 10 && atomic_compare_exchange_strong(&last, &before, now))
-        log_error("proxy-cache: zone %.*s: cannot %s %s: %s", STR_ARG(zone_conf(z)->name), what,
-                  path, strerror(fault));
+    if (now - before >= 10 && atomic_compare_exchange_strong(&last[fault], &before, now))
+        log_error("proxy-cache: zone %.*s: cannot %s %s: %s", STR_ARG(zone_conf(z)->name),
+                  words[fault], path, strerror(number));
 }
 
 /* ---- Chores -----------------------------------------------------------------------------------
@@ -112,7 +115,7 @@ static void write_entry(const struct cache_chores *c)
     if (fd >= 0 && close(fd) != 0)
         written = false;
     if (!written || rename(tmp, path) != 0) {
-        complain(c->zone, "write", tmp);
+        complain(c->zone, FAULT_WRITE, tmp);
         unlink(tmp);
         zone_forget(c->zone, &c->id, c->file);
     } else if (!zone_has(c->zone, &c->id, c->file)) {
@@ -182,7 +185,7 @@ struct cache_entry *disk_read(struct cache_zone *z, const struct cache_id *id, u
         return NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno != ENOENT) {
-        complain(z, "open", path);
+        complain(z, FAULT_READ, path);
         return NULL;
     }
     struct cache_entry *e = NULL;
@@ -279,7 +282,7 @@ static void scan_folder(struct disk_scan *s, const char *folder, unsigned depth)
 
     if (!dir) {
         if (errno != ENOENT)
-            complain(s->zone, "read", folder);
+            complain(s->zone, FAULT_SCAN, folder);
         return;
     }
     while (!atomic_load(&s->stop) && (d = readdir(dir))) {

@@ -27,11 +27,12 @@ struct told {
 /* ---- What may be stored -----------------------------------------------------------------------
  */
 
-static int64_t number_of(struct str s)
+/* -1: none. Times are bounded, so that arithmetic with them is. */
+static int64_t number_of(struct str s, uint64_t max)
 {
     uint64_t v;
 
-    return str_to_u64(str_trim(s), INT64_MAX, &v) ? (int64_t)v : -1;
+    return str_to_u64(str_trim(s), max, &v) ? (int64_t)v : -1;
 }
 
 static void take_line(struct told *t, struct str name, struct str value)
@@ -45,9 +46,9 @@ static void take_line(struct told *t, struct str name, struct str value)
     else if (str_eq_nocase(name, STR("Set-Cookie")))
         t->set_cookie = true;
     else if (str_eq_nocase(name, STR("Age")))
-        t->age = number_of(value);
+        t->age = number_of(value, INT32_MAX);
     else if (str_eq_nocase(name, STR("Content-Length")))
-        t->length = number_of(value);
+        t->length = number_of(value, INT64_MAX);
 }
 
 /* Only the upstream's own lines: what plugins add they add again when the response is reused. */
@@ -81,7 +82,7 @@ static int64_t lifetime(struct exchange *ex, const struct cache_conf *c, const s
     int64_t said = cache_lifetime(&t->cc, t->expires, ex_wall_ms(ex) / 1000);
 
     if (c->strategy == STRATEGY_MEMORY && !c->cache_control)
-        return c->cache_ttl;
+        return c->cache_ttl < INT32_MAX ? c->cache_ttl : INT32_MAX;
     if (said < 0)
         return c->strategy == STRATEGY_DISK ? zones_ttl() : 0;
     return said - (t->age > 0 ? t->age : 0);
