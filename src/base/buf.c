@@ -73,6 +73,8 @@ void buf_eat(struct buf *b, size_t n)
         b->n = 0;
         return;
     }
+    if (!n)
+        return;
     memmove(b->p, b->p + n, b->n - n);
     b->n -= n;
 }

@@ -115,17 +115,26 @@ static void connected(struct sock *s)
     }
     s->state = SOCK_OPEN;
     s->ops->open(s);
+    /* What came together with the connection makes no edge of its own. */
+    if (s->state == SOCK_OPEN && s->readable)
+        s->ops->readable(s);
 }
 
 /* ---- Writing ------------------------------------------------------------------------------------
  */
+
+static void queue_drop(struct sock *s)
+{
+    buf_fini(&s->queue);
+    s->queue_at = 0;
+}
 
 static void fail(struct sock *s)
 {
     if (s->broken)
         return;
     s->broken = true;
-    buf_fini(&s->queue);
+    queue_drop(s);
     loop_defer(s->loop, &s->fail_task);
 }
 
@@ -165,10 +174,11 @@ static void queue_rest(struct sock *s, struct str data, size_t *skip)
         *skip -= data.n;
         return;
     }
-    if (!buf_add(&s->queue, str_from(data, *skip)))
+    /* Nothing may follow what could not be kept. */
+    if (!s->broken && !buf_add(&s->queue, str_from(data, *skip)))
         fail(s);
     *skip = 0;
-    if (s->queue.n >= SOCK_QUEUE_HIGH)
+    if (s->queue.n - s->queue_at >= SOCK_QUEUE_HIGH)
         s->full = true;
 }
 
@@ -264,22 +274,30 @@ void sock_flush(struct sock *s)
 
 size_t sock_queued(const struct sock *s)
 {
-    return s->queue.n + (s->out->owner == s ? s->out->n : 0);
+    return s->queue.n - s->queue_at + (s->out->owner == s ? s->out->n : 0);
 }
 
 static void drain(struct sock *s)
 {
-    struct iovec iov = {s->queue.p, s->queue.n};
+    struct iovec iov = {s->queue.p + s->queue_at, s->queue.n - s->queue_at};
     ssize_t n = send_some(s, &iov, 1);
 
     if (n < 0) {
         fail(s);
         return;
     }
-    buf_eat(&s->queue, (size_t)n);
-    if (s->queue.n)
+    s->queue_at += (size_t)n;
+    if (s->queue_at < s->queue.n) {
+        /* Moved together when it pays: a long queue goes out in many steps. */
+        if (s->queue_at > s->queue.n / 2) {
+            buf_eat(&s->queue, s->queue_at);
+            s->queue_at = 0;
+        }
+        if (n && s->ops->moved)
+            s->ops->moved(s);
         return;
-    buf_fini(&s->queue);
+    }
+    queue_drop(s);
     s->full = false;
     s->ops->drained(s);
 }
@@ -348,6 +366,9 @@ static void on_event(struct io *io, uint32_t events)
         handshake(s);
         return;
     case SOCK_OPEN:
+        /* TLS may have stopped reading because it could not write (a key update). */
+        if (events & EPOLLOUT && s->ssl)
+            s->readable = true;
         if (events & EPOLLOUT && s->queue.n)
             drain(s);
         if (s->state == SOCK_OPEN && s->readable)
@@ -390,7 +411,7 @@ void sock_close(struct sock *s, bool reset)
         setsockopt(s->io.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     s->state = SOCK_CLOSED;
     task_cancel(&s->fail_task);
-    buf_fini(&s->queue);
+    queue_drop(s);
     loop_unwatch(s->loop, &s->io);
     close(s->io.fd);
 }

@@ -37,6 +37,9 @@ struct sock_ops {
     void (*readable)(struct sock *s);
     /* The queue has drained. */
     void (*drained)(struct sock *s);
+    /* The kernel took some of the queue, not all: the peer is slow, but alive. NULL: not of
+     * interest. */
+    void (*moved)(struct sock *s);
     /* Connecting, the handshake or a write failed; nothing more can be sent. Never called from
      * within sock_write: always from the loop. */
     void (*failed)(struct sock *s, enum reason why);
@@ -49,6 +52,7 @@ struct sock {
     const struct sock_ops *ops;
     SSL *ssl; /* NULL: plain */
     struct buf queue;
+    size_t queue_at; /* bytes at the front of the queue that are sent */
     struct task fail_task;
     enum sock_state state;
     bool readable; /* an edge was seen and not yet read away */

@@ -95,7 +95,7 @@ SSL *tls_client_new(SSL_CTX *ctx, int fd, struct str server_name, struct tls_ses
 
 bool tls_verify_failed(const SSL *ssl)
 {
-    return SSL_get_verify_result(ssl) != X509_V_OK;
+    return SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && SSL_get_verify_result(ssl) != X509_V_OK;
 }
 
 struct str tls_error(SSL *ssl, struct arena *a)
@@ -104,7 +104,7 @@ struct str tls_error(SSL *ssl, struct arena *a)
     long verify = SSL_get_verify_result(ssl);
     struct str text;
 
-    if (verify != X509_V_OK)
+    if (tls_verify_failed(ssl))
         text = arena_printf(a, "certificate: %s", X509_verify_cert_error_string(verify));
     else if (code && ERR_reason_error_string(code))
         text = arena_str(a, str_of(ERR_reason_error_string(code)));
