@@ -31,6 +31,9 @@ static const uint8_t may_go[] = {
     [CLIENT_BODY] = TO(IDLE) | TO(CLOSED),        [CLIENT_CLOSED] = 0,
 };
 
+/* Reads in one go; then others have their turn. */
+enum { READS_MAX = 32 };
+
 struct client {
     struct grave grave; /* first: loop_bury frees the whole */
     struct sock sock;
@@ -49,6 +52,7 @@ struct client {
     enum h1_framing framing, request_framing;
     uint8_t state;
     bool was_idle, paused, keep_alive, to_head, request_sent, got_bytes;
+    bool surplus; /* bytes came behind a response without a body */
     unsigned requests;
     size_t head_seen;
     struct addr addr;
@@ -105,17 +109,16 @@ static void fail(struct client *c, enum reason why)
 /* ---- Sending
  * --------------------------------------------------------------------------------------- */
 
-static void expect_response(struct client *c)
+/* The time for what the upstream owes now: to take what is queued, else its response. While the
+ * request is not all there it owes nothing: on_timer sees to that. */
+static void set_timer(struct client *c)
 {
-    if (!c->paused)
+    if (c->sock.queue.n || !c->request_sent)
+        loop_timer(loop_of(c), &c->timer, c->send_ms);
+    else if (c->paused)
+        timer_pause(&c->timer);
+    else
         loop_timer(loop_of(c), &c->timer, c->read_ms);
-}
-
-static void request_done(struct client *c)
-{
-    c->request_sent = true;
-    if (!sock_full(&c->sock))
-        expect_response(c);
 }
 
 void client_send_head(struct client *c, struct str method, struct str uri, const struct head *head,
@@ -126,7 +129,6 @@ void client_send_head(struct client *c, struct str method, struct str uri, const
     go(c, CLIENT_AWAIT);
     c->to_head = str_eq(method, STR("HEAD"));
     c->request_framing = body->framing;
-    c->request_sent = false;
     c->send_ms = send_ms;
     c->read_ms = read_ms;
     c->requests++;
@@ -138,10 +140,8 @@ void client_send_head(struct client *c, struct str method, struct str uri, const
         sock_write(&c->sock, str_make(p, h1_write_request(p, method, uri, head, body, false)));
         free(p);
     }
-    if (body->framing == H1_NO_BODY)
-        request_done(c);
-    else
-        loop_timer(loop_of(c), &c->timer, c->send_ms);
+    c->request_sent = body->framing == H1_NO_BODY;
+    set_timer(c);
 }
 
 void client_send_body(struct client *c, struct str data, bool last, const struct head *trailers)
@@ -160,10 +160,10 @@ void client_send_body(struct client *c, struct str data, bool last, const struct
     } else {
         sock_write(&c->sock, data);
     }
-    if (last)
-        request_done(c);
-    else if (c->state == CLIENT_AWAIT)
-        loop_timer(loop_of(c), &c->timer, c->send_ms);
+    c->request_sent = last;
+    /* More to send gives no more time to take what is queued. */
+    if (!c->sock.queue.n)
+        set_timer(c);
 }
 
 bool client_full(const struct client *c)
@@ -174,12 +174,14 @@ bool client_full(const struct client *c)
 /* ---- Receiving
  * ------------------------------------------------------------------------------------- */
 
-/* The response is complete: the leg gets its last piece, the connection goes back or away. */
-static void finish(struct client *c, struct str data, const struct head *trailers, bool reusable)
+/* The connection is the leg's no more: it goes back to the pool, or away. */
+static struct leg *detach(struct client *c, bool reusable)
 {
     struct leg *leg = c->leg;
 
     c->leg = NULL;
+    leg->client = NULL;
+    c->paused = false;
     timer_pause(&c->timer);
     if (reusable && c->keep_alive && c->request_sent && !c->sock.hup && !c->sock.broken &&
         !sock_queued(&c->sock)) {
@@ -189,7 +191,14 @@ static void finish(struct client *c, struct str data, const struct head *trailer
         shut(c, REASON_NOT_KEPT);
         c->owner->on_closed(c);
     }
-    leg->client = NULL;
+    return leg;
+}
+
+/* The response is complete: the leg gets its last piece. */
+static void finish(struct client *c, struct str data, const struct head *trailers, bool reusable)
+{
+    struct leg *leg = detach(c, reusable);
+
     leg->trailers = trailers;
     leg->handler->on_body(leg, data, true);
 }
@@ -208,6 +217,7 @@ static void got_head(struct client *c, const struct h1_response *res, bool more)
     c->body_left = res->length;
     if (res->framing == H1_CHUNKED)
         chunked_init(&c->chunked, &c->trailer_bytes);
+    c->surplus = more;
     go(c, CLIENT_BODY);
     leg->handler->on_response(leg, res);
     /* A body that must not be there (after a HEAD, a 304) is no start of the next response. */
@@ -351,10 +361,24 @@ static void feed_kept(struct client *c)
     buf_fini(&in);
 }
 
+static void note_error(struct client *c, bool tls)
+{
+    struct arena a;
+
+    arena_init(&a, NULL);
+    if (tls)
+        snprintf(c->error, sizeof(c->error), "%.*s", STR_ARG(tls_error(c->sock.ssl, &a)));
+    else
+        snprintf(c->error, sizeof(c->error), "%s", strerrordesc_np(errno));
+    arena_fini(&a);
+}
+
 static void on_end_of_file(struct client *c, bool failed)
 {
-    snprintf(c->error, sizeof(c->error), "%s",
-             failed ? strerrordesc_np(errno) : "the peer closed the connection");
+    if (failed)
+        note_error(c, c->sock.ssl != NULL);
+    else
+        snprintf(c->error, sizeof(c->error), "the peer closed the connection");
     switch ((enum state)c->state) {
     case CLIENT_BODY:
         if (c->framing == H1_TO_END && !failed)
@@ -382,7 +406,11 @@ static void read_more(struct client *c)
 {
     struct thread *t = c->thread;
 
-    while (c->state != CLIENT_CLOSED && c->sock.readable && !c->paused) {
+    for (int i = 0; c->state != CLIENT_CLOSED && c->sock.readable && !c->paused; i++) {
+        if (i == READS_MAX) {
+            loop_defer(loop_of(c), &c->again);
+            return;
+        }
         ssize_t n = sock_read(&c->sock, t->in, sizeof(t->in));
         if (n == -1)
             return;
@@ -398,8 +426,8 @@ static void read_more(struct client *c)
         c->got_bytes = true;
         if (c->state == CLIENT_BODY)
             c->leg->received += (size_t)n;
-        if (c->request_sent)
-            expect_response(c);
+        if (c->request_sent && !c->sock.queue.n)
+            set_timer(c);
         if (c->in.n) {
             keep(c, str_make(t->in, (size_t)n));
             if (c->state != CLIENT_CLOSED)
@@ -436,22 +464,18 @@ static void on_drained(struct sock *s)
 {
     struct client *c = client_of_sock(s);
 
-    if (c->request_sent && c->state == CLIENT_AWAIT)
-        expect_response(c);
-    if (c->leg)
-        c->leg->handler->on_drained(c->leg);
+    if (!c->leg)
+        return;
+    set_timer(c);
+    c->leg->handler->on_drained(c->leg);
 }
 
-static void note_error(struct client *c, enum reason why)
+static void on_moved(struct sock *s)
 {
-    struct arena a;
+    struct client *c = client_of_sock(s);
 
-    arena_init(&a, NULL);
-    if (why == REASON_TLS_FAILED || why == REASON_TLS_UNVERIFIED)
-        snprintf(c->error, sizeof(c->error), "%.*s", STR_ARG(tls_error(c->sock.ssl, &a)));
-    else
-        snprintf(c->error, sizeof(c->error), "%s", strerrordesc_np(errno));
-    arena_fini(&a);
+    if (c->leg)
+        set_timer(c);
 }
 
 static void on_failed(struct sock *s, enum reason why)
@@ -459,14 +483,15 @@ static void on_failed(struct sock *s, enum reason why)
     struct client *c = client_of_sock(s);
 
     if (why) {
-        note_error(c, why);
+        note_error(c, why == REASON_TLS_FAILED || why == REASON_TLS_UNVERIFIED);
         fail(c, why);
         return;
     }
     /* A write failed; an answer may have come before (413, then close): read it. */
-    c->request_sent = false;
     c->sock.readable = true;
     c->sock.hup = true;
+    if (c->state != CLIENT_CLOSED)
+        set_timer(c);
     read_more(c);
 }
 
@@ -474,6 +499,7 @@ static const struct sock_ops sock_callbacks = {
     .open = on_open,
     .readable = on_readable,
     .drained = on_drained,
+    .moved = on_moved,
     .failed = on_failed,
 };
 
@@ -493,6 +519,15 @@ static void on_again(struct task *task)
         read_more(c);
 }
 
+/* The upstream took nothing, or gave nothing, for too long; or it only waits for the request. */
+static void fail_late(struct client *c, enum reason silent)
+{
+    if (c->sock.queue.n)
+        fail(c, REASON_SEND_TIMEOUT);
+    else if (c->request_sent || c->sock.broken)
+        fail(c, silent);
+}
+
 static void on_timer(struct timer *t)
 {
     struct client *c = CONTAINER(t, struct client, timer);
@@ -506,11 +541,10 @@ static void on_timer(struct timer *t)
         fail(c, REASON_KEEPALIVE_END);
         return;
     case CLIENT_AWAIT:
-        fail(c,
-             c->request_sent && !sock_full(&c->sock) ? REASON_READ_TIMEOUT : REASON_SEND_TIMEOUT);
+        fail_late(c, REASON_READ_TIMEOUT);
         return;
     case CLIENT_BODY:
-        fail(c, REASON_UPSTREAM_STALLED);
+        fail_late(c, REASON_UPSTREAM_STALLED);
         return;
     case CLIENT_READY:
     case CLIENT_CLOSED:
@@ -578,7 +612,8 @@ bool client_is_open(const struct client *c)
 void client_pause(struct client *c)
 {
     c->paused = true;
-    timer_pause(&c->timer);
+    if (!c->sock.queue.n)
+        timer_pause(&c->timer);
 }
 
 void client_resume(struct client *c)
@@ -586,7 +621,8 @@ void client_resume(struct client *c)
     if (!c->paused)
         return;
     c->paused = false;
-    expect_response(c);
+    if (!c->sock.queue.n)
+        set_timer(c);
     if (c->in.n || c->sock.readable || c->framing == H1_NO_BODY)
         loop_defer(loop_of(c), &c->again);
 }
@@ -597,6 +633,18 @@ void client_abandon(struct client *c, enum reason why)
     c->leg = NULL;
     shut(c, why);
     c->owner->on_closed(c);
+}
+
+void client_release(struct client *c, enum reason why)
+{
+    if (c->state != CLIENT_BODY || c->framing != H1_NO_BODY) {
+        client_abandon(c, why);
+        return;
+    }
+    detach(c, !c->surplus && !c->in.n);
+    /* An end that came while reading was paused makes no other edge. */
+    if (c->state != CLIENT_CLOSED && c->sock.readable)
+        loop_defer(loop_of(c), &c->again);
 }
 
 void client_close(struct client *c, enum reason why)
