@@ -207,9 +207,13 @@ static const struct stream_handler handler = {
 /* ---- The thread
  * ----------------------------------------------------------------------------------------- */
 
+/* Answers that are under way still come, to nobody: the memory must wait for them. */
 static void on_stop_over(struct timer *t)
 {
-    loop_stop(&CONTAINER(t, struct admin_server, stop_timer)->thread.loop);
+    struct admin_server *s = CONTAINER(t, struct admin_server, stop_timer);
+
+    server_close(s->server);
+    stop_if_done(s);
 }
 
 struct admin_server *admin_server_new(struct admin *admin, const struct addr *addr,

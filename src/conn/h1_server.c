@@ -34,6 +34,8 @@ static const uint8_t may_go[] = {
 
 enum {
     LINGER_MS = 2000,
+    DRAIN_IDLE_MS = 250,  /* for a next request that may be on its way when the process stops */
+    READS_MAX = 16,       /* in one go; then others have their turn */
     DISCARD_MAX = 262144, /* bytes of an unwanted body read for the sake of the connection */
 };
 
@@ -50,6 +52,7 @@ struct h1_conn {
     struct chunked chunked;
     uint64_t body_left; /* H1_LENGTH: still to come; H1_CHUNKED: counts what came */
     uint64_t discarded;
+    uint64_t response_left; /* H1_LENGTH: bytes of the response's body to come */
     enum h1_framing request_framing, response_framing;
     uint8_t state;
     bool feeding;   /* inside feed(): what ends a response must not start the next one itself */
@@ -57,10 +60,11 @@ struct h1_conn {
     bool responded; /* the response's head was sent */
     bool response_done;
     bool keep_alive;
-    bool old_client; /* HTTP/1.0 */
-    bool to_head;    /* the request is HEAD */
-    bool expects;    /* the client waits for 100 Continue */
-    bool hup_told;
+    bool old_client;  /* HTTP/1.0 */
+    bool to_head;     /* the request is HEAD */
+    bool expects;     /* the client waits for 100 Continue */
+    bool sending;     /* the timer counts send_timeout */
+    bool moved;       /* the client took something since the timer was set */
     size_t head_seen; /* bytes of `in` that hold no end of a head */
     struct addr peer, local;
     char peer_text[48];
@@ -84,33 +88,56 @@ static struct loop *loop_of(const struct h1_conn *c)
     return &c->server->thread->loop;
 }
 
-/* The one door of the state; also sets the time that the new state may take. */
-static void go(struct h1_conn *c, enum state to)
+/* While a response is under way: the client must take it, else give its body, unless nobody wants
+ * that now. A send timeout that is running goes on. */
+static void set_stream_timer(struct h1_conn *c)
 {
     const struct conn_limits *limits = &c->server->thread->limits;
 
-    ASSERT(may_go[c->state] & (1u << to));
-    c->state = (uint8_t)to;
-    switch (to) {
+    if (c->sock.full && c->sending)
+        return;
+    c->sending = c->sock.full;
+    if (c->sending)
+        loop_timer(loop_of(c), &c->timer, limits->send_ms);
+    else if (c->state == CONN_BODY && !c->paused)
+        loop_timer(loop_of(c), &c->timer, limits->body_ms);
+    else
+        timer_pause(&c->timer);
+}
+
+static void set_timer(struct h1_conn *c)
+{
+    const struct thread *t = c->server->thread;
+
+    switch ((enum state)c->state) {
     case CONN_IDLE:
-        loop_timer(loop_of(c), &c->timer, limits->keepalive_ms);
+        loop_timer(loop_of(c), &c->timer, t->draining ? DRAIN_IDLE_MS : t->limits.keepalive_ms);
         break;
     case CONN_HEAD:
-        loop_timer(loop_of(c), &c->timer, limits->head_ms);
+        loop_timer(loop_of(c), &c->timer, t->draining ? LINGER_MS : t->limits.head_ms);
         break;
     case CONN_BODY:
-        loop_timer(loop_of(c), &c->timer, limits->body_ms);
-        break;
     case CONN_BUSY:
-        timer_pause(&c->timer);
+        set_stream_timer(c);
         break;
     case CONN_LINGER:
-        loop_timer(loop_of(c), &c->timer, LINGER_MS);
+        loop_timer(loop_of(c), &c->timer, c->sock.queue.n ? t->limits.send_ms : LINGER_MS);
         break;
     case CONN_CLOSED:
         timer_clear(&loop_of(c)->timers, &c->timer);
         break;
     }
+}
+
+/* The one door of the state; also sets the time that the new state may take. */
+static void go(struct h1_conn *c, enum state to)
+{
+    ASSERT(may_go[c->state] & (1u << to));
+    if (to != CONN_BUSY)
+        c->sending = false;
+    c->moved = true;
+    c->state = (uint8_t)to;
+    set_timer(c);
 }
 
 /* ---- Ending
@@ -131,27 +158,35 @@ static void close_conn(struct h1_conn *c, enum reason why, bool reset)
     buf_fini(&c->in);
     buf_fini(&c->trailer_bytes);
     list_remove(&c->link);
-    c->server->count--;
     loop_bury(loop_of(c), &c->grave, release);
+    server_closed_one(c->server);
 }
 
 /* Closes after our last byte, without letting unread input turn it into a reset that would take the
  * response along (RFC 9112 §9.6). */
-static void linger(struct h1_conn *c, enum reason why)
+static void linger(struct h1_conn *c)
 {
-    if (c->sock.hup) {
+    buf_fini(&c->in);
+    sock_flush(&c->sock);
+    go(c, CONN_LINGER);
+    if (c->sock.queue.n == 0)
+        sock_shutdown(&c->sock);
+    if (c->sock.readable)
+        loop_defer(loop_of(c), &c->again);
+}
+
+/* The client will send no more, but may still be reading (half-closed): what is queued goes out
+ * first. */
+static void hang_up(struct h1_conn *c, enum reason why)
+{
+    sock_flush(&c->sock);
+    if (c->sock.queue.n == 0) {
         close_conn(c, why, false);
         return;
     }
-    buf_fini(&c->in);
-    go(c, CONN_LINGER);
-    sock_flush(&c->sock);
-    if (c->sock.queue.n == 0)
-        sock_shutdown(&c->sock);
-    else
-        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
-    if (c->sock.readable)
-        loop_defer(loop_of(c), &c->again);
+    if (c->state != CONN_LINGER)
+        go(c, CONN_LINGER);
+    c->sock.readable = false;
 }
 
 static bool stream_is_open(const struct h1_conn *c)
@@ -181,14 +216,8 @@ static bool body_is_unread(const struct h1_conn *c)
 
 static void next_request(struct h1_conn *c)
 {
-    struct thread *t = c->server->thread;
-
     if (!c->keep_alive) {
-        linger(c, REASON_NOT_KEPT);
-        return;
-    }
-    if (t->draining && !c->in.n) {
-        linger(c, REASON_DRAIN);
+        linger(c);
         return;
     }
     go(c, CONN_IDLE);
@@ -200,18 +229,13 @@ static void response_ended(struct h1_conn *c)
 {
     c->response_done = true;
     c->paused = false;
+    set_timer(c);
     if (!body_is_unread(c)) {
         next_request(c);
         return;
     }
-    if (c->expects) {
-        /* The client was never told to send its body, and may send it or not. */
-        c->keep_alive = false;
-        linger(c, REASON_NOT_KEPT);
-        return;
-    }
-    if (c->request_framing == H1_LENGTH && c->body_left > DISCARD_MAX) {
-        linger(c, REASON_NOT_KEPT);
+    if (c->expects || (c->request_framing == H1_LENGTH && c->body_left > DISCARD_MAX)) {
+        linger(c);
         return;
     }
     if (!c->feeding)
@@ -256,10 +280,14 @@ static bool op_respond(struct stream *stream, int status, const struct head *hea
         body.framing = H1_CHUNKED;
     else if (!none)
         body.framing = H1_TO_END;
-    if (body.framing == H1_TO_END || c->server->thread->draining || stream->close)
+    /* A client that waits for 100 Continue may send its body now, or not: nobody knows where the
+     * next request would begin (RFC 9110 §10.1.1). */
+    if (body.framing == H1_TO_END || c->server->thread->draining || stream->close ||
+        (c->expects && body_is_unread(c)))
         c->keep_alive = false;
     c->responded = true;
     c->response_framing = body.framing;
+    c->response_left = body.length;
     write_head(c, status, head, &body, !c->keep_alive);
     if (!none && length != 0)
         return false;
@@ -305,11 +333,29 @@ static void write_last_chunk(struct h1_conn *c, const struct head *trailers)
     c->stream.sent += n;
 }
 
+/* A body of another length than was said would be read as, or swallow, the next response: what is
+ * too much is dropped, and the connection ends. */
+static struct str keep_length(struct h1_conn *c, struct str data, bool last)
+{
+    if (c->response_framing != H1_LENGTH)
+        return data;
+    if (data.n > c->response_left || (last && data.n < c->response_left)) {
+        if (c->keep_alive)
+            log_error("client %s: a response's body is not as long as its Content-Length",
+                      c->peer_text);
+        c->keep_alive = false;
+        data = str_head(data, (size_t)c->response_left);
+    }
+    c->response_left -= data.n;
+    return data;
+}
+
 static void op_write(struct stream *stream, struct str data, bool last, const struct head *trailers)
 {
     struct h1_conn *c = conn_of(stream);
 
     ASSERT(stream_is_open(c) && c->responded);
+    data = keep_length(c, data, last);
     c->stream.sent += data.n;
     if (c->response_framing == H1_CHUNKED)
         write_chunk(c, data);
@@ -317,10 +363,12 @@ static void op_write(struct stream *stream, struct str data, bool last, const st
         sock_write(&c->sock, data);
     if (last && c->response_framing == H1_CHUNKED)
         write_last_chunk(c, trailers);
-    if (last)
+    if (last && c->response_framing == H1_LENGTH && c->response_left)
+        close_conn(c, REASON_PLUGIN_FAULT, true); /* the client must see that it is too short */
+    else if (last)
         response_ended(c);
-    else if (sock_full(&c->sock))
-        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
+    else if (c->sock.full)
+        set_timer(c);
 }
 
 static bool op_full(const struct stream *stream)
@@ -337,9 +385,11 @@ static void op_fail(struct stream *stream, enum reason why)
 
 static void op_pause(struct stream *stream)
 {
-    conn_of(stream)->paused = true;
-    if (conn_of(stream)->state == CONN_BODY)
-        timer_pause(&conn_of(stream)->timer);
+    struct h1_conn *c = conn_of(stream);
+
+    c->paused = true;
+    if (c->state == CONN_BODY)
+        set_timer(c);
 }
 
 static void op_resume(struct stream *stream)
@@ -349,7 +399,7 @@ static void op_resume(struct stream *stream)
     c->paused = false;
     if (c->state != CONN_BODY)
         return;
-    loop_timer(loop_of(c), &c->timer, c->server->thread->limits.body_ms);
+    set_timer(c);
     if (c->expects) {
         c->expects = false;
         sock_write(&c->sock, STR("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -383,8 +433,8 @@ static void refuse(struct h1_conn *c, enum reason why)
 
     log_info("client %s: %s", c->peer_text, reasons[why].text);
     t->count.by_reason[why]++;
-    if (!status || c->responded) {
-        close_conn(c, why, c->responded);
+    if (!status) {
+        close_conn(c, why, false);
         return;
     }
     int n = snprintf(page, sizeof(page),
@@ -399,20 +449,20 @@ static void refuse(struct h1_conn *c, enum reason why)
     write_head(c, status, &head, &body, true);
     if (!c->to_head)
         sock_write(&c->sock, str_make(page, (size_t)n));
-    linger(c, why);
+    linger(c);
 }
 
 /* The request's body cannot be read: the handler is told, and the client gets a status if it still
  * can. */
 static void fail_body(struct h1_conn *c, enum reason why)
 {
-    bool open = stream_is_open(c);
-
-    if (c->responded || !open) {
-        if (open)
-            abort_conn(c, why);
-        else
-            refuse(c, why);
+    if (!stream_is_open(c)) {
+        c->server->thread->count.by_reason[why]++;
+        linger(c); /* the response is on its way and must arrive */
+        return;
+    }
+    if (c->responded) {
+        abort_conn(c, why);
         return;
     }
     c->response_done = true;
@@ -497,7 +547,7 @@ static void give_body(struct h1_conn *c, struct str data, bool last)
         c->stream.body_coming = false;
         go(c, CONN_BUSY);
     } else {
-        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.body_ms);
+        set_timer(c);
     }
     if (!c->response_done) {
         c->server->handler->on_body(&c->stream, data, last);
@@ -507,7 +557,7 @@ static void give_body(struct h1_conn *c, struct str data, bool last)
     if (last)
         next_request(c);
     else if (c->discarded > DISCARD_MAX)
-        linger(c, REASON_NOT_KEPT);
+        linger(c);
 }
 
 static void end_chunked(struct h1_conn *c)
@@ -564,7 +614,9 @@ static void feed_body(struct h1_conn *c, struct str *in)
 
 static bool wants_input(const struct h1_conn *c)
 {
-    return c->state == CONN_IDLE || c->state == CONN_HEAD || (c->state == CONN_BODY && !c->paused);
+    /* No new request from a client that does not take the responses it has. */
+    return (c->state == CONN_IDLE && !c->sock.full) || c->state == CONN_HEAD ||
+           (c->state == CONN_BODY && !c->paused);
 }
 
 /* Uses as much of the input as can be used now; returns the rest. */
@@ -612,24 +664,15 @@ static void feed_kept(struct h1_conn *c)
 
 static void on_end_of_file(struct h1_conn *c, bool failed)
 {
-    switch ((enum state)c->state) {
-    case CONN_IDLE:
-        close_conn(c, REASON_CLIENT_DONE, false);
-        return;
-    case CONN_LINGER:
-        close_conn(c, REASON_CLIENT_DONE, false);
-        return;
-    case CONN_HEAD:
-        close_conn(c, failed ? REASON_CLIENT_RESET : REASON_CLIENT_DONE, false);
-        return;
-    case CONN_BODY:
-        abort_conn(c, failed ? REASON_CLIENT_RESET : REASON_BODY_CUT);
-        return;
-    case CONN_BUSY:
-        abort_conn(c, failed ? REASON_CLIENT_RESET : REASON_CLIENT_GONE);
-        return;
-    case CONN_CLOSED:
-        return;
+    enum reason why = failed ? REASON_CLIENT_RESET : REASON_CLIENT_DONE;
+
+    if (stream_is_open(c)) {
+        enum reason early = c->state == CONN_BODY ? REASON_BODY_CUT : REASON_CLIENT_GONE;
+        abort_conn(c, failed ? REASON_CLIENT_RESET : early);
+    } else if (c->state != CONN_CLOSED && failed) {
+        close_conn(c, why, false);
+    } else if (c->state != CONN_CLOSED) {
+        hang_up(c, why);
     }
 }
 
@@ -637,7 +680,11 @@ static void read_more(struct h1_conn *c)
 {
     struct thread *t = c->server->thread;
 
-    while (c->sock.readable && (wants_input(c) || c->state == CONN_LINGER)) {
+    for (int i = 0; c->sock.readable && (wants_input(c) || c->state == CONN_LINGER); i++) {
+        if (i == READS_MAX) {
+            loop_defer(loop_of(c), &c->again);
+            return;
+        }
         ssize_t n = sock_read(&c->sock, t->in, sizeof(t->in));
         if (n == -1)
             return;
@@ -657,8 +704,6 @@ static void read_more(struct h1_conn *c)
     }
     /* Nobody reads now, but a client that is gone must be noticed: its exchange is to be ended. */
     if (c->state == CONN_BUSY && c->sock.hup && !c->in.n && !c->sock.ssl)
-        on_end_of_file(c, false);
-    else if (c->state == CONN_BODY && c->paused && c->sock.hup && c->response_done)
         on_end_of_file(c, false);
 }
 
@@ -682,14 +727,28 @@ static void on_drained(struct sock *s)
     struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
 
     if (c->state == CONN_LINGER) {
+        if (s->hup && !s->readable) { /* its end was seen while there was something to send */
+            close_conn(c, REASON_CLIENT_DONE, false);
+            return;
+        }
         sock_shutdown(s);
-        loop_timer(loop_of(c), &c->timer, LINGER_MS);
-        return;
     }
-    if (c->state == CONN_BUSY)
-        timer_pause(&c->timer);
+    if (c->state != CONN_HEAD)
+        set_timer(c);
     if (stream_is_open(c))
         c->server->handler->on_drained(&c->stream);
+    else if (wants_input(c) && (c->in.n || s->readable))
+        loop_defer(loop_of(c), &c->again);
+}
+
+static void on_moved(struct sock *s)
+{
+    struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
+
+    c->sending = false;
+    c->moved = true;
+    if (c->state == CONN_BODY || c->state == CONN_BUSY || c->state == CONN_LINGER)
+        set_timer(c);
 }
 
 static void on_failed(struct sock *s, enum reason why)
@@ -703,8 +762,22 @@ static const struct sock_ops sock_callbacks = {
     .open = NULL,
     .readable = on_readable,
     .drained = on_drained,
+    .moved = on_moved,
     .failed = on_failed,
 };
+
+/* The last response may still be on its way to a slow client. */
+static void idle_is_over(struct h1_conn *c)
+{
+    if (!c->sock.queue.n) {
+        close_conn(c, c->server->thread->draining ? REASON_DRAIN : REASON_KEEPALIVE_END, false);
+    } else if (c->moved) {
+        c->moved = false;
+        loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
+    } else {
+        close_conn(c, REASON_CLIENT_SEND_TIMEOUT, false);
+    }
+}
 
 static void on_timer(struct timer *t)
 {
@@ -712,24 +785,24 @@ static void on_timer(struct timer *t)
 
     switch ((enum state)c->state) {
     case CONN_IDLE:
-        close_conn(c, REASON_KEEPALIVE_END, false);
+        idle_is_over(c);
         return;
     case CONN_HEAD:
         c->to_head = c->responded = false;
         refuse(c, REASON_CLIENT_HEAD_TIMEOUT);
         return;
     case CONN_BODY:
-        if (c->sock.full)
+        if (c->sending)
             abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
         else
             fail_body(c, REASON_CLIENT_BODY_TIMEOUT);
         return;
     case CONN_BUSY:
-        if (c->sock.full)
+        if (c->sending)
             abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
         return;
     case CONN_LINGER:
-        close_conn(c, REASON_NOT_KEPT, false);
+        close_conn(c, c->sock.queue.n ? REASON_CLIENT_SEND_TIMEOUT : REASON_NOT_KEPT, false);
         return;
     case CONN_CLOSED:
         return;
@@ -772,13 +845,10 @@ void h1_server_accept(struct server *s, int fd, const struct addr *peer)
 
 void h1_server_drain(struct server *s)
 {
-    struct list *l = s->connections.next;
-
-    while (l != &s->connections) {
+    for (struct list *l = s->connections.next; l != &s->connections; l = l->next) {
         struct h1_conn *c = CONTAINER(l, struct h1_conn, link);
-        l = l->next;
-        if (c->state == CONN_IDLE && !c->sock.readable && !c->in.n)
-            close_conn(c, REASON_DRAIN, false);
+        if (c->state == CONN_IDLE || c->state == CONN_HEAD)
+            set_timer(c);
     }
 }
 

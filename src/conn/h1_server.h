@@ -15,11 +15,15 @@ struct server {
     struct list connections;
     unsigned count;
     bool draining;
+    void (*on_empty)(void *owner); /* server_on_empty */
 };
 
 /* Takes over an accepted descriptor. */
 void h1_server_accept(struct server *s, int fd, const struct addr *peer);
 struct server *h1_server_of(const struct stream *s);
+/* After a connection has gone. */
+void server_closed_one(struct server *s);
+/* Idle connections have a moment left for a request that is on its way; no connection is kept. */
 void h1_server_drain(struct server *s);
 void h1_server_close_all(struct server *s);
 

@@ -77,21 +77,30 @@ static void on_pause_over(struct timer *t)
         loop_timer(&l->server->thread->loop, &l->pause, ACCEPT_PAUSE_MS);
 }
 
+/* Takes one connection; false: errno says why there is none. */
+static bool accept_one(struct listener *l)
+{
+    struct addr peer = {0};
+    socklen_t n = sizeof(peer);
+    int fd = accept4(l->io.fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    h1_server_accept(l->server, fd, &peer);
+    return true;
+}
+
 static void on_acceptable(struct io *io, uint32_t events)
 {
     struct listener *l = CONTAINER(io, struct listener, io);
 
     (void)events;
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-        struct addr peer;
-        socklen_t n = sizeof(peer);
-        int fd = accept4(io->fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-                accept_later(l);
-            return;
-        }
-        h1_server_accept(l->server, fd, &peer);
+        if (accept_one(l))
+            continue;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            accept_later(l);
+        return;
     }
 }
 
@@ -157,11 +166,38 @@ void *stream_server_owner(const struct stream *s)
     return h1_server_of(s)->owner;
 }
 
+/* Whom the kernel has already let in is served: closing the listener would reset them. */
+static void accept_waiting(struct server *s)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        for (int i = 0; i < BACKLOG && accept_one(l); i++) {
+        }
+}
+
 void server_drain(struct server *s)
 {
+    accept_waiting(s);
     close_listeners(s);
     s->draining = true;
     h1_server_drain(s);
+}
+
+void server_close(struct server *s)
+{
+    close_listeners(s);
+    h1_server_close_all(s);
+}
+
+void server_on_empty(struct server *s, void (*empty)(void *owner))
+{
+    s->on_empty = empty;
+}
+
+void server_closed_one(struct server *s)
+{
+    s->count--;
+    if (s->draining && !s->count && s->on_empty)
+        s->on_empty(s->owner);
 }
 
 unsigned server_connections(const struct server *s)
@@ -171,8 +207,8 @@ unsigned server_connections(const struct server *s)
 
 void server_free(struct server *s)
 {
-    close_listeners(s);
-    h1_server_close_all(s);
+    s->on_empty = NULL;
+    server_close(s);
     while (s->closed_listeners) {
         struct listener *l = s->closed_listeners;
         s->closed_listeners = l->next;

@@ -15,8 +15,13 @@ bool server_listen(struct server *s, const struct addr *addr, bool reuseport, st
                    struct str *err);
 /* The owner given to server_new, for a stream's handler. */
 void *stream_server_owner(const struct stream *s);
-/* Stops listening; idle connections close at once, others after their response. */
+/* Stops listening, having accepted who was waiting; connections that are idle close within 250 ms,
+ * others after their response. */
 void server_drain(struct server *s);
+/* Stops listening and closes all connections; their handlers are told (on_abort). */
+void server_close(struct server *s);
+/* empty(owner) is called whenever, after server_drain, the last connection has gone. */
+void server_on_empty(struct server *s, void (*empty)(void *owner));
 /* Open connections. */
 unsigned server_connections(const struct server *s);
 /* Closes what is left, and frees. */

@@ -132,7 +132,7 @@ static void exchange_free(struct exchange *ex)
     worker_release(w, ex->hold);
     arena_fini(&a);
     w->exchanges--;
-    worker_exchange_ended(w);
+    worker_ended_one(w);
 }
 
 static bool step_log(struct exchange *ex)

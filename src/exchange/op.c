@@ -118,6 +118,7 @@ void request_body_start(struct exchange *ex, size_t max)
 struct job_op {
     struct op op;
     struct job job;
+    struct worker *worker;
     struct exchange *ex; /* NULL: cancelled */
     void (*work)(void *arg);
     void (*cancelled)(void *arg);
@@ -141,10 +142,12 @@ static void job_done(struct job *j)
     struct job_op *o = CONTAINER(j, struct job_op, job);
     struct exchange *ex = o->ex;
 
+    o->worker->jobs--;
     if (ex)
         op_remove(ex, &o->op);
     else if (o->cancelled)
         o->cancelled(o->arg);
+    worker_ended_one(o->worker);
     free(o);
     if (ex)
         exchange_op_done(ex);
@@ -156,6 +159,8 @@ void job_start(struct exchange *ex, void (*work)(void *arg), void *arg,
     struct job_op *o = mem_zero(sizeof(*o));
 
     o->ex = ex;
+    o->worker = ex->worker;
+    o->worker->jobs++;
     o->work = work;
     o->arg = arg;
     o->cancelled = cancelled;

@@ -66,13 +66,37 @@ void worker_publish(struct worker *w, const struct snapshot *snapshot)
 /* ---- Start and stop
  * ---------------------------------------------------------------------------------- */
 
+/* Jobs post their end to the loop, so it runs until there are none. */
+static void stop_if_done(struct worker *w)
+{
+    if (w->thread.draining && !w->exchanges && !w->jobs && !server_connections(w->server))
+        loop_stop(&w->thread.loop);
+}
+
+void worker_ended_one(struct worker *w)
+{
+    stop_if_done(w);
+}
+
+static void on_empty(void *owner)
+{
+    stop_if_done(owner);
+}
+
+static void end_now(struct worker *w)
+{
+    w->thread.draining = true;
+    server_close(w->server);
+    stop_if_done(w);
+}
+
 static void on_drain_over(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, drain_timer);
 
     log_warn("worker %u: %u connections did not end in time and are closed", w->thread.index,
              server_connections(w->server));
-    loop_stop(&w->thread.loop);
+    end_now(w);
 }
 
 static bool listen_all(struct worker *w, struct arena *a, struct str *err)
@@ -98,6 +122,7 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
     w->hold = hold_new(first);
     timer_init(&w->drain_timer, on_drain_over);
     w->server = server_new(&w->thread, &exchange_stream_handler, w);
+    server_on_empty(w->server, on_empty);
     w->pools = pools_new(&w->thread);
     w->dns = dns_new(&w->thread, &config->dns, a, err);
     if (!w->dns || !listen_all(w, a, err))
@@ -144,18 +169,6 @@ static void give_order(struct worker *w, void (*run)(struct message *m))
     loop_post(&w->thread.loop, &o->message);
 }
 
-static void stop_if_done(struct worker *w)
-{
-    if (w->thread.draining && !w->exchanges)
-        loop_stop(&w->thread.loop);
-}
-
-void worker_exchange_ended(struct worker *w)
-{
-    if (w->thread.draining)
-        stop_if_done(w);
-}
-
 static void on_drain(struct message *m)
 {
     struct order *o = CONTAINER(m, struct order, message);
@@ -172,7 +185,7 @@ static void on_stop(struct message *m)
 {
     struct order *o = CONTAINER(m, struct order, message);
 
-    loop_stop(&o->worker->thread.loop);
+    end_now(o->worker);
     free(o);
 }
 

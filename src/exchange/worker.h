@@ -52,8 +52,8 @@ struct worker {
     struct dns *dns;
     struct pools *pools;
     struct live *live;
-    struct hold *hold; /* the current configuration */
-    unsigned exchanges;
+    struct hold *hold;        /* the current configuration */
+    unsigned exchanges, jobs; /* under way */
     struct timer drain_timer;
     pthread_t id;
     struct time_cache time_local, time_iso8601;
@@ -69,9 +69,10 @@ void worker_start(struct worker *w);
 /* From another thread: the worker takes the snapshot (with its reference) for all exchanges that
  * begin from now on. */
 void worker_publish(struct worker *w, const struct snapshot *snapshot);
-/* From another thread: stop accepting, finish what runs, end within drain_ms. */
+/* From another thread: stop accepting, finish what runs, give the clients their last bytes, end
+ * within drain_ms. */
 void worker_drain(struct worker *w);
-/* From another thread: end now. */
+/* From another thread: end now, that is as soon as jobs that cannot be called off are done. */
 void worker_stop(struct worker *w);
 /* Waits for the thread's end, and frees. */
 void worker_join(struct worker *w);
@@ -79,7 +80,7 @@ void worker_join(struct worker *w);
 /* For exchanges: borrow and give back the current snapshot. */
 struct hold *worker_hold(struct worker *w);
 void worker_release(struct worker *w, struct hold *h);
-/* An exchange has ended; a draining worker may be done. */
-void worker_exchange_ended(struct worker *w);
+/* An exchange or a job has ended: a worker that is to stop may be done. */
+void worker_ended_one(struct worker *w);
 
 #endif
