@@ -31,8 +31,10 @@ static const uint8_t may_go[] = {
     [CLIENT_BODY] = TO(IDLE) | TO(CLOSED),        [CLIENT_CLOSED] = 0,
 };
 
-/* Reads in one go; then others have their turn. */
-enum { READS_MAX = 32 };
+enum {
+    READS_MAX = 32,   /* in one go; then others have their turn */
+    INTERIM_MAX = 64, /* 1xx heads before a response */
+};
 
 struct client {
     struct grave grave; /* first: loop_bury frees the whole */
@@ -54,6 +56,7 @@ struct client {
     bool was_idle, paused, keep_alive, to_head, request_sent, got_bytes;
     bool surplus; /* bytes came behind a response without a body */
     unsigned requests;
+    unsigned interim; /* 1xx heads of this response */
     size_t head_seen;
     struct addr addr;
     char error[96];
@@ -132,6 +135,7 @@ void client_send_head(struct client *c, struct str method, struct str uri, const
     c->send_ms = send_ms;
     c->read_ms = read_ms;
     c->requests++;
+    c->interim = 0;
     if (need <= OUTBOX_BYTES / 2) {
         char *p = sock_room(&c->sock, need);
         sock_wrote(&c->sock, h1_write_request(p, method, uri, head, body, false));
@@ -252,6 +256,11 @@ static bool feed_head(struct client *c, struct str *in)
     *in = str_from(*in, used);
     if (res.status == 101) {
         fail(c, REASON_UPSTREAM_SWITCHED);
+        return false;
+    }
+    /* They are passed on at once, with nothing to slow them down. */
+    if (res.status < 200 && ++c->interim > INTERIM_MAX) {
+        fail(c, REASON_UPSTREAM_BAD_HEAD);
         return false;
     }
     got_head(c, &res, in->n > 0);
@@ -635,16 +644,17 @@ void client_abandon(struct client *c, enum reason why)
     c->owner->on_closed(c);
 }
 
-void client_release(struct client *c, enum reason why)
+bool client_release(struct client *c, enum reason why)
 {
     if (c->state != CLIENT_BODY || c->framing != H1_NO_BODY) {
         client_abandon(c, why);
-        return;
+        return false;
     }
     detach(c, !c->surplus && !c->in.n);
     /* An end that came while reading was paused makes no other edge. */
     if (c->state != CLIENT_CLOSED && c->sock.readable)
         loop_defer(loop_of(c), &c->again);
+    return true;
 }
 
 void client_close(struct client *c, enum reason why)

@@ -400,7 +400,8 @@ static void op_resume(struct stream *stream)
     if (c->state != CONN_BODY)
         return;
     set_timer(c);
-    if (c->expects) {
+    /* Never within the response. */
+    if (c->expects && !c->responded) {
         c->expects = false;
         sock_write(&c->sock, STR("HTTP/1.1 100 Continue\r\n\r\n"));
     }

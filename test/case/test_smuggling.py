@@ -119,3 +119,14 @@ def test_response_that_is_nobodys(gw, name):
         assert not upstream.broken
     finally:
         upstream.stop()
+
+
+@pytest.mark.parametrize("count, status", [(60, 200), (10000, 502)])
+def test_interim_responses_without_end(gw, upstream, count, status):
+    upstream.on("/").raw(lambda w, request: w.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * count + OK +
+                                                   b"Content-Length: 2\r\n\r\nok"))
+    gw.route("/", upstream)
+    with gw.connect() as w:
+        w.request("GET", "/")
+        r = w.response()
+        assert r.status == status and len(r.interim) <= 64
