@@ -74,8 +74,8 @@ void client_resume(struct client *c);
 /* The leg gives the connection up before the response is complete: it is closed. */
 void client_abandon(struct client *c, enum reason why);
 /* The leg wants nothing more of a response whose head it has: a connection whose response has no
- * body goes back to the pool, any other is closed. on_body is not called. */
-void client_release(struct client *c, enum reason why);
+ * body goes back to the pool, and true is returned; any other is closed. on_body is not called. */
+bool client_release(struct client *c, enum reason why);
 /* Closes an idle connection (the pool's). on_closed is not called. */
 void client_close(struct client *c, enum reason why);
 
