@@ -90,8 +90,9 @@ static const struct field limit_rows[] = {
     {"time_window", FIELD_ONE_OF, .flags = FIELD_AS_TEXT, AT(window), .of = amount_rows,
      .doc = "Length of the window in seconds: a number, or a text with variables."},
     {"window_type", FIELD_ENUM, AT(window_type), .names = window_types, .def = "\"fixed\"",
-     .doc = "A fixed window begins with its first request. A sliding one weighs the window before: "
-            "no two windows side by side let through more than one limit."},
+     .doc = "A fixed window begins with its first request. A sliding one weighs what the window "
+            "before "
+            "it let through, so that no burst passes where two windows meet."},
     {"rules", FIELD_LIST, AT(rules), .of = &rule_row,
      .doc = "Several limits instead of one; a request must be within all that apply to it."},
     {"group", FIELD_STR, AT(group),

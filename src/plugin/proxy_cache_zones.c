@@ -177,7 +177,7 @@ static void add_defaults(struct str data_dir)
                                    .levels = {1, 2}};
     struct cache_zone_conf memory = {.name = STR("memory_cache"), .memory_size = 50 << 20};
     char path[4096];
-    int n = snprintf(path, sizeof(path), "%.*s/cache/disk_cache_one", STR_ARG(data_dir));
+    int n = snprintf(path, sizeof(path), "%.*s/disk_cache_one", STR_ARG(data_dir));
 
     add_zone(&memory);
     if (n > 0 && n < (int)sizeof(path)) {

@@ -8,7 +8,7 @@
 #include "plugin/proxy_cache_zone.h"
 
 /* Makes the zones of `proxy_cache` (NULL: a memory zone `memory_cache` of 50 MiB and a disk zone
- * `disk_cache_one` of 50 MiB and 1 GiB in data_dir/cache), and looks for what disk zones have
+ * `disk_cache_one` of 50 MiB and 1 GiB in data_dir), and looks for what disk zones have
  * stored before, for half a second at most; the rest is found meanwhile. False with a message, a
  * literal or from the heap for good. Once in the process. */
 bool zones_start(const json_t *proxy_cache, struct str data_dir, struct str *err);
