@@ -147,13 +147,13 @@ static void key_make(unsigned bytes, struct key_text *out)
 {
     unsigned char random[KEY_FILE_BYTES_MAX];
 
-    ASSERT(bytes * 2 >= KEY_MIN && bytes <= sizeof(random));
+    ASSERT(bytes >= KEY_MIN / 2 && bytes <= sizeof(random));
     random_bytes(random, bytes);
+    out->n = 0;
     for (unsigned i = 0; i < bytes; i++) {
-        out->p[2 * i] = "0123456789abcdef"[random[i] >> 4];
-        out->p[2 * i + 1] = "0123456789abcdef"[random[i] & 15];
+        out->p[out->n++] = "0123456789abcdef"[random[i] >> 4];
+        out->p[out->n++] = "0123456789abcdef"[random[i] & 15];
     }
-    out->n = 2 * bytes;
     out->p[out->n] = '\n';
     explicit_bzero(random, sizeof(random));
 }

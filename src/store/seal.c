@@ -14,7 +14,7 @@
 #include "base/random.h"
 #include "config/key_file.h"
 
-enum { BLOCK = 16, KEY_MAX = 32, NONCE = 12, TAG = 16 };
+enum { BLOCK = 16, KEY_MAX = 32, KEY_TEXT = 2 * KEY_MAX, NONCE = 12, TAG = 16 };
 
 /* No base64 has a brace in it, so a text of the other scheme never looks like one of these. */
 #define MARK       "{eclusa:"
@@ -204,7 +204,7 @@ static bool own_parse(struct seal *s, const struct key_text *text)
 {
     for (size_t i = 0; i < KEY_MAX; i++) {
         int high = hex_value(text->p[2 * i]), low = hex_value(text->p[2 * i + 1]);
-        if (text->n != 2 * KEY_MAX || high < 0 || low < 0)
+        if (text->n != KEY_TEXT || high < 0 || low < 0)
             return false;
         s->own[i] = (unsigned char)(high << 4 | low);
     }
@@ -229,7 +229,7 @@ static bool own_load(struct seal *s, struct str data_dir, struct arena *a, struc
         good = own_parse(s, &text);
         if (!good)
             *err = arena_printf(a, "%.*s does not hold a key (%d hex digits)", STR_ARG(path),
-                                2 * KEY_MAX);
+                                KEY_TEXT);
         break;
     case KEY_FILE_NONE:
         good = true;
