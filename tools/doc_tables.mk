@@ -14,6 +14,6 @@ doc-tables-check: $(O)/doc-tables
 	@$< --check $(DOC_TABLES)
 
 $(O)/doc-tables: $(O)/tools/doc_tables.o $(O)/libeclusa.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 -include $(O)/tools/doc_tables.d

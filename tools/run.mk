@@ -8,7 +8,7 @@ ADMIN_PORT ?= 9180
 # A build that says nothing unless there is something to build, and then only what fails.
 build_quietly = $(MAKE) -q --no-print-directory bin llm-sim 2>/dev/null || { \
     echo "building, which takes a minute the first time"; \
-    $(MAKE) -s -j"$$(nproc)" --no-print-directory bin llm-sim; }
+    $(MAKE) -s -j"$$(nproc)" --no-print-directory bin llm-sim >/dev/null; }
 
 .PHONY: run demo install uninstall deps-run
 
