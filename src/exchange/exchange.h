@@ -124,6 +124,7 @@ struct exchange {
     bool responded;     /* the head has gone to the client */
     bool response_done; /* all of the body has come from the upstream */
     bool filtering;     /* step_response has begun: the head is made */
+    bool unfiltered;    /* a filter has failed: what is sent in its place passes none */
     bool body_changes;
     size_t hold_max; /* response_body_hold; 0: not */
     struct buf held;
@@ -136,6 +137,7 @@ struct exchange {
 
     /* for logs */
     int64_t start_us, start_wall_ms;
+    int64_t first_try_us;                                   /* monotonic; 0: not */
     int64_t try_us, connect_us, header_us, upstream_end_us; /* of the last try, monotonic; 0: not */
     uint64_t request_bytes, sent_bytes, body_sent;
     uint64_t upstream_bytes;

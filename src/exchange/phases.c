@@ -164,6 +164,8 @@ enum verdict passes_run(struct exchange *ex)
 
 enum verdict phase_run(struct exchange *ex, enum phase phase)
 {
+    if (ex->unfiltered)
+        return NEXT;
     /* ex->pass counts the scopes of this phase; exchange_go to a step has zeroed ex->at. */
     for (; ex->pass < SCOPE_COUNT; ex->pass++) {
         enum verdict v = run_list(ex, &ex->runs[ex->pass], phase, NULL);
@@ -175,6 +177,8 @@ enum verdict phase_run(struct exchange *ex, enum phase phase)
 
 bool has_body_filters(const struct exchange *ex)
 {
+    if (ex->unfiltered)
+        return false;
     for (unsigned i = 0; i < SCOPE_COUNT; i++)
         if (ex->runs[i].chain && ex->runs[i].chain->phase[PHASE_BODY_FILTER].n)
             return true;

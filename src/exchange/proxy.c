@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The upstream side of an exchange: choosing an endpoint, sending the request, trying again. */
+#include <errno.h>
+
 #include "base/panic.h"
 #include "exchange/exchange.h"
 #include "exchange/worker.h"
 #include "http/uri.h"
 
 static const struct leg_handler leg_handler;
+static void try_failed(struct exchange *ex, enum reason why, const char *detail);
 
 bool method_is_idempotent(struct str m)
 {
@@ -84,6 +87,8 @@ static struct str host_to_send(struct exchange *ex)
         return ex->up_host;
     switch (ex->upstream->pass_host) {
     case PASS_HOST_NODE:
+        if (node->default_port && str_find(node->host, ':') >= 0)
+            return arena_printf(&ex->arena, "[%.*s]", STR_ARG(node->host));
         return node->default_port ? node->host : node->address;
     case PASS_HOST_REWRITE:
         return ex->upstream->upstream_host;
@@ -123,11 +128,13 @@ static void start_try(struct exchange *ex)
 
     ex->tries++;
     ex->try_us = w->thread.loop.now_us;
+    if (!ex->first_try_us)
+        ex->first_try_us = ex->try_us;
     ex->connect_us = ex->header_us = 0;
     ex->request_sent = false;
     ex->leg = (struct leg){.handler = &leg_handler};
-    ex->pool = live_pool(w->live, ex->pick.addr, tls, w->config->verify_upstreams && !u->verify_off,
-                         name);
+    ex->pool = live_pool(w->live, &ex->pick.addr, tls,
+                         w->config->verify_upstreams && !u->verify_off, name);
     /* What must not be sent twice is not sent on a connection that may be closing. */
     bool careful = !method_is_idempotent(sent_method(ex));
     switch (
@@ -139,7 +146,7 @@ static void start_try(struct exchange *ex)
         exchange_go(ex, STEP_CONNECT);
         return;
     case POOL_FAILED:
-        exchange_fail(ex, REASON_CONNECT_FAILED);
+        try_failed(ex, REASON_CONNECT_FAILED, strerrordesc_np(errno));
         return;
     }
 }
@@ -186,22 +193,37 @@ static void add(struct head *head, enum header_id id, struct str name, struct st
     ASSERT(ok);
 }
 
+/* The next X-Forwarded-For line of the client from *at on; NULL: none. */
+static const struct header *next_forwarded_for(const struct exchange *ex, unsigned *at)
+{
+    const struct head *head = &ex->req.head;
+
+    while (*at < head->n) {
+        const struct header *h = &head->list[(*at)++];
+        if (h->id == HEADER_X_FORWARDED_FOR && h->name_n)
+            return h;
+    }
+    return NULL;
+}
+
 /* The client's chain of addresses with its own added; several lines become one (RFC 9110 §5.3). */
 static struct str forwarded_for(struct exchange *ex)
 {
-    struct str all = STR_NONE, client = ex->client_text;
+    unsigned first = ex->req.head.first[HEADER_X_FORWARDED_FOR], at = first - 1u;
+    size_t size = ex->client_text.n, n = 0;
+    const struct header *h;
 
-    if (!ex->req.head.first[HEADER_X_FORWARDED_FOR])
-        return client;
-    for (unsigned i = ex->req.head.first[HEADER_X_FORWARDED_FOR] - 1u; i < ex->req.head.n; i++) {
-        const struct header *h = &ex->req.head.list[i];
-        if (h->id != HEADER_X_FORWARDED_FOR || !h->name_n)
-            continue;
-        all = all.n ? arena_printf(&ex->arena, "%.*s, %.*s", STR_ARG(all),
-                                   STR_ARG(header_str_value(h)))
-                    : header_str_value(h);
+    if (!first)
+        return ex->client_text;
+    while ((h = next_forwarded_for(ex, &at)))
+        size += h->value_n + 2u;
+    char *p = arena_bytes(&ex->arena, size);
+    for (at = first - 1u; (h = next_forwarded_for(ex, &at)); n += h->value_n + 2u) {
+        memcpy(p + n, h->value, h->value_n);
+        memcpy(p + n + h->value_n, ", ", 2);
     }
-    return arena_printf(&ex->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(client));
+    memcpy(p + n, ex->client_text.p, ex->client_text.n);
+    return str_make(p, size);
 }
 
 static struct str port_text(struct exchange *ex)
@@ -329,8 +351,9 @@ void proxy_body(struct exchange *ex, struct str data, bool last)
 {
     struct client *c = ex->leg.client;
 
-    /* The upstream has answered and let go before the body's end: the rest is not wanted. */
-    if (!c)
+    /* The upstream has answered and let go before the body's end, or has got another body: the rest
+     * is not wanted. */
+    if (!c || ex->body_replaced)
         return;
     if (ex->body_kept) {
         if (ex->header_us || ex->body.n + data.n > ex->worker->config->replay_bytes ||
@@ -442,11 +465,11 @@ static bool tries_left(struct exchange *ex)
     return ex->tries <= allowed;
 }
 
-static void on_fail(struct leg *l, enum reason why, const char *detail)
+/* Goes to the next try, or to the reply that says that there is none. */
+static void try_failed(struct exchange *ex, enum reason why, const char *detail)
 {
-    struct exchange *ex = exchange_of(l);
     int64_t limit = ex->upstream->retry_timeout_ms;
-    int64_t spent = (ex->worker->thread.loop.now_us - ex->start_us) / 1000;
+    int64_t spent = (ex->worker->thread.loop.now_us - ex->first_try_us) / 1000;
     bool resend = can_resend(ex);
 
     ex_log(ex, reasons[why].level, "%s (%s), upstream %.*s", reasons[why].text, detail,
@@ -468,6 +491,13 @@ static void on_fail(struct leg *l, enum reason why, const char *detail)
     } else {
         exchange_fail(ex, why);
     }
+}
+
+static void on_fail(struct leg *l, enum reason why, const char *detail)
+{
+    struct exchange *ex = exchange_of(l);
+
+    try_failed(ex, why, detail);
     exchange_run(ex);
 }
 

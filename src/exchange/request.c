@@ -143,20 +143,26 @@ struct str request_arg(struct exchange *ex, struct str name)
 /* The query of the upstream's URI, without the argument. */
 void request_arg_remove(struct exchange *ex, struct str name)
 {
-    struct str uri = upstream_uri(ex), path, query, rest, key, value;
-    struct str out = STR_NONE;
+    struct str uri = upstream_uri(ex), path, rest, key, value;
 
-    if (!str_cut(uri, '?', &path, &query))
+    if (!str_cut(uri, '?', &path, &rest))
         return;
-    rest = query;
+    char *p = arena_bytes(&ex->arena, uri.n + 1);
+    memcpy(p, path.p, path.n);
+    size_t from = path.n + 1, n = from; /* the query begins behind its '?' */
     while (query_next(&rest, &key, &value)) {
         if (name_is(ex, key, name))
             continue;
-        struct str pair = value.p ? str_make(key.p, (size_t)(value.p + value.n - key.p)) : key;
-        out = out.p ? arena_printf(&ex->arena, "%.*s&%.*s", STR_ARG(out), STR_ARG(pair)) : pair;
+        size_t pair = value.p ? (size_t)(value.p + value.n - key.p) : key.n;
+        if (n > from)
+            p[n++] = '&';
+        else
+            p[from - 1] = '?';
+        memcpy(p + n, key.p, pair);
+        n += pair;
     }
-    ex->req.query = out;
-    ex->up_uri = out.n ? arena_printf(&ex->arena, "%.*s?%.*s", STR_ARG(path), STR_ARG(out)) : path;
+    ex->req.query = n > from ? str_make(p + from, n - from) : STR_NONE;
+    ex->up_uri = n > from ? str_make(p, n) : path;
 }
 
 /* ---- What goes upstream

@@ -170,7 +170,7 @@ static bool send_reply(struct exchange *ex)
     struct chunk chunk = {.data = ex->reply_body, .last = true};
 
     if (has_body_filters(ex) && !body_filters_run(ex, &chunk)) {
-        ex->runs[SCOPE_GLOBAL].chain = ex->runs[SCOPE_ROUTE].chain = NULL;
+        ex->unfiltered = true;
         ex->reason = REASON_PLUGIN_FAULT;
         reply_status(ex, 500);
         ex->filtering = false;
@@ -185,6 +185,22 @@ static bool send_reply(struct exchange *ex)
     return true;
 }
 
+/* The client has all that it gets (HEAD, 204, 304), so nothing is left to relay. The exchange ends
+ * here and now: what it knows of its client goes with the stream. */
+static void end_without_body(struct exchange *ex)
+{
+    struct chunk end = {.data = STR(""), .last = true};
+    bool whole = ex->leg.client && client_release(ex->leg.client, REASON_NOT_KEPT);
+
+    down_ended(ex);
+    ex->upstream_end_us = ex->worker->thread.loop.now_us;
+    ex->response_done = whole;
+    /* A filter's last piece says that the response is whole. */
+    if (whole && has_body_filters(ex))
+        body_filters_run(ex, &end);
+    exchange_go(ex, STEP_LOG);
+}
+
 /* A response whose body comes from the upstream. */
 static bool send_upstream_head(struct exchange *ex)
 {
@@ -194,8 +210,10 @@ static bool send_upstream_head(struct exchange *ex)
         length = LENGTH_UNKNOWN;
     ex->responded = true;
     exchange_go(ex, STEP_RELAY);
-    if (stream_respond(ex->down, ex->status, &ex->res, length))
-        down_ended(ex);
+    if (stream_respond(ex->down, ex->status, &ex->res, length)) {
+        end_without_body(ex);
+        return true;
+    }
     if (ex->leg.client)
         client_resume(ex->leg.client);
     return false;
@@ -219,7 +237,7 @@ bool step_response(struct exchange *ex)
         return send_reply(ex);
     case DROP:
     case FAULT:
-        ex->runs[SCOPE_GLOBAL].chain = ex->runs[SCOPE_ROUTE].chain = NULL;
+        ex->unfiltered = true;
         ex->filtering = false;
         exchange_fail(ex, REASON_PLUGIN_FAULT);
         return true;
@@ -276,11 +294,6 @@ void relay_body(struct exchange *ex, struct str data, bool last, const struct he
         exchange_run(ex);
         return;
     }
-    if (!ex->down) {
-        /* The client has all that it will get (a status without a body): the rest is not wanted. */
-        exchange_go(ex, STEP_LOG);
-        exchange_run(ex);
-    } else if (stream_full(ex->down) && ex->leg.client) {
+    if (stream_full(ex->down) && ex->leg.client)
         client_pause(ex->leg.client);
-    }
 }

@@ -68,7 +68,9 @@ int sock_connect(const struct sockaddr *addr, socklen_t n)
         return -1;
     if (connect(fd, addr, n) == 0 || errno == EINPROGRESS)
         return fd;
+    int error = errno;
     close(fd);
+    errno = error;
     return -1;
 }
 

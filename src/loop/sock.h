@@ -65,7 +65,8 @@ struct sock {
  * watched (it is closed). */
 bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd, enum sock_state state,
                const struct sock_ops *ops) __attribute__((warn_unused_result));
-/* Starts connecting to addr; -1 when the kernel refuses at once. The result is for sock_init. */
+/* Starts connecting to addr; -1, with errno, when the kernel refuses at once. The result is for
+ * sock_init. */
 int sock_connect(const struct sockaddr *addr, socklen_t n);
 /* TLS starts when the connection stands; ssl becomes the socket's. Before the first event. */
 void sock_tls(struct sock *s, SSL *ssl);

@@ -224,7 +224,7 @@ static void take_address(struct live_node *ln, struct tried *t, struct pick *out
         t->endpoints[endpoint / 64] |= 1ull << (endpoint % 64);
     t->count++;
     out->node = ln->node;
-    out->addr = &ln->addrs[i];
+    out->addr = ln->addrs[i];
 }
 
 enum pick_result live_pick(struct live *l, const struct upstream *u, struct tried *tried,

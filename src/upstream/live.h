@@ -22,8 +22,8 @@ void live_free(struct live *l);
 
 /* One try's choice. */
 struct pick {
-    const struct node *node;
-    const struct addr *addr; /* of the node, with port; valid until the turn ends */
+    const struct node *node; /* of the upstream that was asked for */
+    struct addr addr;        /* of the node, with port */
 };
 
 enum pick_result {
