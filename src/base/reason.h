@@ -29,7 +29,7 @@
     X(BAD_URI_TRAVERSAL, INFO, 400, "the path climbs above the root")                             \
     X(BAD_VERSION, INFO, 400, "the HTTP version is malformed")                                    \
     X(VERSION_UNSUPPORTED, INFO, 505, "the HTTP version is not supported")                        \
-    X(METHOD_UNSUPPORTED, INFO, 405, "the method is not supported")                                  \
+    X(METHOD_UNSUPPORTED, INFO, 405, "the method is not supported")                               \
     X(BARE_CR_OR_LF, INFO, 400, "a line does not end in CR LF")                                   \
     X(OBS_FOLD, INFO, 400, "a header is folded over lines")                                       \
     X(BAD_HEADER_NAME, INFO, 400, "a header name is malformed")                                   \
