@@ -129,6 +129,8 @@ static void exchange_free(struct exchange *ex)
 
     buf_fini(&ex->body);
     buf_fini(&ex->held);
+    if (ex->pool)
+        pool_drop(ex->pool);
     worker_release(w, ex->hold);
     arena_fini(&a);
     w->exchanges--;

@@ -133,8 +133,11 @@ static void start_try(struct exchange *ex)
     ex->connect_us = ex->header_us = 0;
     ex->request_sent = false;
     ex->leg = (struct leg){.handler = &leg_handler};
+    if (ex->pool)
+        pool_drop(ex->pool);
     ex->pool = live_pool(w->live, &ex->pick.addr, tls,
                          w->config->verify_upstreams && !u->verify_off, name);
+    pool_hold(ex->pool);
     /* What must not be sent twice is not sent on a connection that may be closing. */
     bool careful = !method_is_idempotent(sent_method(ex));
     switch (

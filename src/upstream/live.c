@@ -141,13 +141,17 @@ static enum pick_result refresh(struct live *l, struct live_node *ln)
     return PICK_OK;
 }
 
-static void number_endpoints(struct live_upstream *lu)
+static void refresh_all(struct live *l, struct live_upstream *lu)
 {
     unsigned at = 0;
 
     for (unsigned i = 0; i < lu->n; i++) {
-        lu->nodes[i].first = at;
-        at += lu->nodes[i].node->weight > 0 ? lu->nodes[i].naddrs : 0;
+        struct live_node *ln = &lu->nodes[i];
+        ln->first = at;
+        if (ln->node->weight <= 0)
+            continue;
+        refresh(l, ln);
+        at += ln->naddrs;
     }
     lu->endpoints = at;
 }
@@ -191,13 +195,23 @@ static struct live_node *choose(struct live *l, struct live_upstream *lu, const 
 {
     struct live_node *best = NULL;
     int64_t total = 0;
-    int priority = INT32_MIN;
+    int priority = INT32_MIN, pending = INT32_MIN;
+    struct dns_name *first = NULL;
 
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
+        *wait = NULL;
         if (ln->node->priority > priority && is_candidate(l, ln, t, wait, unresolved))
             priority = ln->node->priority;
+        if (*wait && (!first || ln->node->priority > pending)) {
+            first = *wait;
+            pending = ln->node->priority;
+        }
     }
+    *wait = first;
+    /* A node of lower priority does not step in while a name is looked up for the first time. */
+    if (first && pending > priority)
+        return NULL;
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         if (ln->node->priority != priority || !is_candidate(l, ln, t, wait, unresolved))
@@ -238,12 +252,8 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
     if (lu->n == 1 && !lu->nodes[0].name) {
         /* One address: nothing to balance. */
         best = lu->nodes[0].node->weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
-        lu->endpoints = 1;
     } else {
-        for (unsigned i = 0; i < lu->n; i++)
-            if (lu->nodes[i].node->weight > 0)
-                refresh(l, &lu->nodes[i]);
-        number_endpoints(lu);
+        refresh_all(l, lu);
         best = choose(l, lu, tried, wait, &unresolved);
     }
     if (best) {
@@ -257,7 +267,10 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
 
 unsigned live_endpoints(struct live *l, const struct upstream *u)
 {
-    return find(l, u)->endpoints;
+    struct live_upstream *lu = find(l, u);
+
+    refresh_all(l, lu);
+    return lu->endpoints;
 }
 
 struct pool *live_pool(struct live *l, const struct addr *addr, bool tls, bool verify,

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "loop/tls.h"
 
-enum { BUCKETS_MIN = 64 };
+enum { BUCKETS_MIN = 64, UNUSED_MAX = 256 };
 
 struct pool {
     struct pool *next; /* in its bucket */
@@ -18,6 +18,8 @@ struct pool {
         limits;       /* of whoever took last: upstreams that share a peer share its pool */
     struct list idle; /* warmest first */
     unsigned nidle;
+    unsigned users;     /* connections, and those who hold it */
+    struct list unused; /* in pools->unused when there are none */
     char addr_text[56];
     size_t addr_n;
 };
@@ -26,6 +28,8 @@ struct pools {
     struct thread *thread;
     struct pool **buckets;
     size_t nbuckets, n;
+    struct list unused; /* latest first */
+    unsigned nunused;
 };
 
 struct pools *pools_new(struct thread *t)
@@ -35,15 +39,63 @@ struct pools *pools_new(struct thread *t)
     p->thread = t;
     p->nbuckets = BUCKETS_MIN;
     p->buckets = mem_array(p->nbuckets, sizeof(struct pool *));
+    list_init(&p->unused);
     return p;
+}
+
+static void pool_free(struct pool *p)
+{
+    tls_session_forget(&p->session);
+    free((void *)(uintptr_t)p->target.server_name.p);
+    free(p);
+}
+
+static void forget_oldest(struct pools *p)
+{
+    struct pool *old = CONTAINER(p->unused.prev, struct pool, unused);
+    struct pool **at = &p->buckets[old->hash & (p->nbuckets - 1)];
+
+    while (*at != old)
+        at = &(*at)->next;
+    *at = old->next;
+    list_remove(&old->unused);
+    p->nunused--;
+    p->n--;
+    pool_free(old);
+}
+
+static void set_unused(struct pool *p)
+{
+    list_push(&p->pools->unused, &p->unused);
+    if (++p->pools->nunused > UNUSED_MAX)
+        forget_oldest(p->pools);
+}
+
+void pool_hold(struct pool *p)
+{
+    if (p->users++ == 0) {
+        list_remove(&p->unused);
+        p->pools->nunused--;
+    }
+}
+
+void pool_drop(struct pool *p)
+{
+    if (--p->users == 0)
+        set_unused(p);
+}
+
+/* Closes an idle connection that is no longer counted as such. */
+static void close_one(struct pool *p, struct client *c, enum reason why)
+{
+    client_close(c, why);
+    pool_drop(p);
 }
 
 static void close_idle(struct pool *p)
 {
-    while (!list_empty(&p->idle)) {
-        struct client *c = client_of_link(p->idle.next);
-        client_close(c, REASON_DRAIN); /* unlinks itself */
-    }
+    while (!list_empty(&p->idle))
+        client_close(client_of_link(p->idle.next), REASON_DRAIN); /* unlinks itself */
     p->nidle = 0;
 }
 
@@ -54,9 +106,7 @@ void pools_free(struct pools *p)
             struct pool *one = p->buckets[i];
             p->buckets[i] = one->next;
             close_idle(one);
-            tls_session_forget(&one->session);
-            free((void *)(uintptr_t)one->target.server_name.p);
-            free(one);
+            pool_free(one);
         }
     }
     free(p->buckets);
@@ -122,6 +172,7 @@ struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls, s
     *bucket = one;
     if (++p->n > p->nbuckets)
         grow(p);
+    set_unused(one);
     return one;
 }
 
@@ -156,7 +207,7 @@ static void make_room(struct pool *p)
     while (p->nidle && p->nidle >= p->limits.size) {
         struct client *c = client_of_link(p->idle.prev);
         p->nidle--;
-        client_close(c, REASON_NOT_KEPT);
+        close_one(p, c, REASON_NOT_KEPT);
     }
 }
 
@@ -173,7 +224,7 @@ static void on_idle(struct client *c)
     int64_t server_ms = client_keep_alive_ms(c);
 
     if (!is_kept(p, c)) {
-        client_close(c, REASON_NOT_KEPT);
+        close_one(p, c, REASON_NOT_KEPT);
         return;
     }
     make_room(p);
@@ -192,6 +243,7 @@ static void on_closed(struct client *c)
     /* A connection with a leg was not in the list; client.c unlinks either way. */
     if (client_was_idle(c))
         p->nidle--;
+    pool_drop(p);
 }
 
 static const struct client_owner owner = {.on_idle = on_idle, .on_closed = on_closed};
@@ -205,7 +257,7 @@ static struct client *take_idle(struct pool *p, bool careful)
         p->nidle--;
         if (!careful || client_is_open(c))
             return c;
-        client_close(c, REASON_UPSTREAM_KEPT_CLOSED);
+        close_one(p, c, REASON_UPSTREAM_KEPT_CLOSED);
     }
     return NULL;
 }
@@ -221,6 +273,8 @@ enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_li
         client_take(c, leg);
         return POOL_READY;
     }
-    return client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms) ? POOL_WAIT
-                                                                                    : POOL_FAILED;
+    if (!client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms))
+        return POOL_FAILED;
+    pool_hold(p);
+    return POOL_WAIT;
 }

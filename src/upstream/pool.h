@@ -21,10 +21,14 @@ struct pools *pools_new(struct thread *t);
 /* Closes all idle connections. No leg may be on a connection of these pools. */
 void pools_free(struct pools *p);
 
-/* The pool of a peer, made when needed; lives until pools_free. server_name counts only with tls.
- */
+/* The pool of a peer, made when needed. Valid until the turn ends, and while it has connections or
+ * is held; of those that nobody needs the latest 256 are kept, since names may come from clients
+ * without end. server_name counts only with tls. */
 struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls,
                        struct str server_name);
+/* The pool stays until pool_drop. */
+void pool_hold(struct pool *p);
+void pool_drop(struct pool *p);
 struct str pool_server_name(const struct pool *p);
 SSL_CTX *pool_tls(const struct pool *p);
 /* "1.2.3.4:80", for $upstream_addr. */
