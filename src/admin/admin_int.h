@@ -94,8 +94,8 @@ const char *access_check(const struct access *access, struct call *c, struct str
  */
 
 /* Everything about the body of a PUT (an id is wanted, from the URL or the body, and put into the
- * body) or POST (an id is refused): id, times, the kind's fields, references, plugins, credentials
- * that others have. */
+ * body) or POST (an id is refused): id, times (a PATCH may set them), the kind's fields,
+ * references, plugins, credentials that others have. */
 bool check_write(struct call *c, bool wanted, struct str *id);
 /* The schema alone, as schema/validate does; the fault in *err. */
 bool check_schema(struct call *c, enum kind kind, const json_t *value, struct str *err);
@@ -125,7 +125,10 @@ bool filter_matches(const struct filter *f, struct call *c, const json_t *docume
  */
 
 extern handler_fn *const document_handlers[VERB_COUNT]; /* document.c */
-extern handler_fn *const schema_handlers[VERB_COUNT];   /* catalog.c */
+/* Writes c->json, which has been checked, and answers; expect as in store_ops.put. */
+void document_write(struct call *c, struct str id, int64_t expect, const char *action);
+void document_patch(struct call *c);                  /* patch.c */
+extern handler_fn *const schema_handlers[VERB_COUNT]; /* catalog.c */
 extern handler_fn *const plugin_handlers[VERB_COUNT];
 void catalog_plugin_list(struct call *c);
 void catalog_validate(struct call *c);

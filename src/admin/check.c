@@ -120,7 +120,7 @@ static bool check_times(struct call *c)
     } places[] = {{NULL, ""}, {"upstream", "upstream."}, {"plugins", "plugins."}};
     static const char *const names[] = {"create_time", "update_time"};
 
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+    for (size_t i = 0; c->verb != VERB_PATCH && i < sizeof(places) / sizeof(places[0]); i++) {
         const json_t *at = places[i].inside ? json_object_get(c->json, places[i].inside) : c->json;
         for (size_t j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
             const json_t *found = json_object_get(at, names[j]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Documents over the Admin API: one is read, written, made, deleted. */
+/* Documents over the Admin API: one is read, written, made, deleted (changed in part: patch.c). */
 #include <inttypes.h>
 #include <time.h>
 
@@ -47,14 +47,17 @@ static void times_set(struct call *c, const json_t *before)
     json_object_set_new(c->json, "update_time", json_integer(now));
 }
 
-static void document_write(struct call *c, struct str id, const char *action)
+void document_write(struct call *c, struct str id, int64_t expect, const char *action)
 {
     struct store_item item;
     struct str err = STR_NONE;
-    enum store_status status = keeper_write(c->keeper, c->kind, id, c->json, -1, &item, c->a, &err);
+    enum store_status status = keeper_write(c->keeper, c->kind, id, c->json, expect, &item, c->a,
+                                            &err);
 
     if (status == STORE_OK)
         reply_document(c, item.created == item.modified ? 201 : 200, action, &item, c->json, false);
+    else if (status == STORE_CONFLICT)
+        reply_error(c, 503, "value changed before overwritten");
     else
         reply_store_failed(c, "write", document_key(c->a, c->kind, id), err);
 }
@@ -76,7 +79,7 @@ static void document_put(struct call *c)
     json_t *before = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     times_set(c, before);
     json_decref(before);
-    document_write(c, id, "set");
+    document_write(c, id, -1, "set");
 }
 
 static void document_post(struct call *c)
@@ -94,7 +97,7 @@ static void document_post(struct call *c)
     id = arena_printf(c->a, "%020" PRId64, revision);
     json_object_set_new(c->json, "id", json_stringn(id.p, id.n));
     times_set(c, NULL);
-    document_write(c, id, "create");
+    document_write(c, id, -1, "create");
 }
 
 /* ---- DELETE ------------------------------------------------------------------------------------
@@ -121,9 +124,6 @@ static void document_delete(struct call *c)
 }
 
 handler_fn *const document_handlers[VERB_COUNT] = {
-    [VERB_GET] = document_get,
-    [VERB_PUT] = document_put,
-    [VERB_POST] = document_post,
-    [VERB_DELETE] = document_delete,
-    /* [VERB_PATCH]: merge and sub-path, with the revision read as the one expected */
+    [VERB_GET] = document_get,       [VERB_PUT] = document_put,     [VERB_POST] = document_post,
+    [VERB_DELETE] = document_delete, [VERB_PATCH] = document_patch,
 };

@@ -53,6 +53,12 @@ json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text)
     return document_decode(k->codec, kind, text, NULL);
 }
 
+json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
+                              struct document_secrets *secrets)
+{
+    return document_decode(k->codec, kind, text, secrets);
+}
+
 const struct snapshot *keeper_current(struct keeper *k)
 {
     return k->current;

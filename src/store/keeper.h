@@ -39,6 +39,9 @@ struct builder *keeper_builder(struct keeper *k);
 /* A stored value with its secrets opened (those that cannot be are as stored); a new reference,
  * NULL when it is no JSON object. */
 json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text);
+/* The same, telling what the secrets were found to be. */
+json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
+                              struct document_secrets *secrets);
 /* The newest snapshot, borrowed: until the task's next keeper_write. */
 const struct snapshot *keeper_current(struct keeper *k);
 

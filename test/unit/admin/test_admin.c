@@ -83,6 +83,7 @@ struct fragile {
     struct store store;
     struct store *real;
     bool reads_fail, writes_fail;
+    bool raced; /* after each read of one item somebody else writes it */
 };
 
 static struct fragile *fragile_of(struct store *s)
@@ -104,7 +105,11 @@ static enum store_status fragile_get(struct store *s, struct str key, struct are
     struct fragile *f = fragile_of(s);
 
     *err = STR("disk is gone");
-    return f->reads_fail ? STORE_FAILED : f->real->ops->get(f->real, key, a, out, err);
+    enum store_status status = f->reads_fail ? STORE_FAILED
+                                             : f->real->ops->get(f->real, key, a, out, err);
+    if (f->raced && status == STORE_OK)
+        assert_int_equal(f->real->ops->put(f->real, key, out->value, -1, NULL, err), STORE_OK);
+    return status;
 }
 
 static enum store_status fragile_list(struct store *s, struct str prefix,
@@ -765,9 +770,6 @@ static void test_filters(void **state)
     }
 }
 
-/* ---- Others ------------------------------------------------------------------------------------
- */
-
 static json_int_t time_of(struct place *p, const char *method, const char *body, const char *name)
 {
     struct admin_reply *reply = ask(p, method, "upstreams/1", body);
@@ -778,6 +780,120 @@ static json_int_t time_of(struct place *p, const char *method, const char *body,
     admin_reply_free(reply);
     return t;
 }
+
+#define UPSTREAM(more) "{\"key\":\"/apisix/upstreams/1\",\"value\":{\"id\":\"1\"," NODES more "}}"
+
+static void test_patch(void **state)
+{
+    static const struct turn turns[] = {
+        {"PATCH", "upstreams/1", "{\"desc\":\"d\"}", 404, NOT_FOUND},
+        {"PATCH", "upstreams", "{\"desc\":\"d\"}", 400, ERROR("missing upstream id")},
+        {"PUT", "upstreams/1", "{" NODES "}", 201, NULL},
+        {"PATCH", "upstreams/1", NULL, 400, ERROR("missing new configuration")},
+        {"PATCH", "upstreams/1", "7", 400, ERROR("invalid configuration")},
+        {"PATCH", "upstreams/1", "null", 400, ERROR("invalid configuration")},
+        {"PATCH", "upstreams/1", "[1]", 400, ERROR("invalid configuration")},
+        {"PATCH", "upstreams/1", "[]", 200, UPSTREAM("")},
+        {"PATCH", "upstreams/1", "{\"desc\":\"d\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}", 200,
+         UPSTREAM(",\"desc\":\"d\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}")},
+        {"PATCH", "upstreams/1", "{\"desc\":null,\"labels\":{\"a\":null,\"c\":\"3\"}}", 200,
+         UPSTREAM(",\"labels\":{\"b\":\"2\",\"c\":\"3\"}")},
+        {"PATCH", "upstreams/1", "{\"labels\":{}}", 200, UPSTREAM(",\"labels\":{}")},
+        {"PATCH", "upstreams/1/labels/x", "\"y\"", 200, UPSTREAM(",\"labels\":{\"x\":\"y\"}")},
+        {"PATCH", "upstreams/1/labels", "{\"p\":\"q\"}", 200,
+         UPSTREAM(",\"labels\":{\"p\":\"q\"}")},
+        {"PATCH", "upstreams/1", "{\"labels\":null}", 200, UPSTREAM("")},
+        {"PATCH", "upstreams/1/keepalive_pool/size", "5", 200,
+         UPSTREAM(",\"keepalive_pool\":{\"size\":5}")},
+        {"PATCH", "upstreams/1/type/a/b", "5", 400, ERROR("invalid sub-path: /type")},
+        {"PATCH", "upstreams/1/type/a", "5", 400, ERROR("invalid sub-path: /type")},
+        {"PATCH", "upstreams/1/desc", "null", 400,
+         ERROR(
+             "invalid configuration: property \\\"desc\\\" validation failed: wrong type: expected "
+             "string, got userdata")},
+        {"PATCH", "upstreams/1/id", "\"2\"", 400, ERROR("wrong upstream id")},
+        {"PATCH", "upstreams/1", "{\"id\":2}", 400, ERROR("wrong upstream id")},
+        {"PATCH", "upstreams/1", "{\"foo\":1}", 400,
+         ERROR("invalid configuration: additional properties forbidden, found foo")},
+        {"PATCH", "upstreams/1", "{\"nodes\":null}", 400, NULL},
+        {"PATCH", "upstreams/1/x/", "{\"desc\":\"whole\"," NODES "}", 200,
+         UPSTREAM(",\"desc\":\"whole\"")},
+        {"PATCH", "upstreams/1/x/", "5", 400,
+         ERROR("invalid configuration: wrong type: expected object, got number")},
+        {"PUT", "routes/1", "{\"uris\":[\"/a\",\"/b\"],\"upstream_id\":1}", 201, NULL},
+        {"PATCH", "routes/1", "{\"uris\":[\"/c\"]}", 200,
+         "{\"key\":\"/apisix/routes/1\",\"value\":{\"id\":\"1\",\"uris\":[\"/c\"],"
+         "\"upstream_id\":1}}"},
+        {"PATCH", "routes/1/uris", "[\"/d\"]", 200, NULL},
+        {"PATCH", "routes/1/uris/0", "\"/d\"", 400, ERROR("invalid sub-path: /uris")},
+        {"PATCH", "routes/1", "{\"upstream_id\":2}", 400,
+         ERROR("failed to fetch upstream info by upstream id [2], response code: 404")},
+        {"PATCH", "routes/1", "{\"plugins\":{\"counter\":{\"count\":0}}}", 400,
+         ERROR("failed to check the configuration of plugin counter err: property \\\"count\\\" "
+               "validation failed: expected 0 to be greater than 0")},
+        {"PATCH", "routes/1/plugins/counter", "{\"count\":1}", 200, NULL},
+        {"PATCH", "routes/1", "{\"host\":\"a\",\"hosts\":[\"b\"]}", 400,
+         ERROR("only one of host or hosts is allowed")},
+    };
+
+    play(*state, turns, COUNT(turns));
+}
+
+/* A patched document keeps or takes its times; somebody else's write meanwhile wins. */
+static void test_patch_times(void **state)
+{
+    struct place *p = *state;
+    json_int_t now = time(NULL);
+
+    admin_reply_free(ask(p, "PUT", "upstreams/1", "{" NODES "}"));
+    assert_int_equal(time_of(p, "PATCH", "{\"create_time\":7,\"update_time\":8}", "create_time"),
+                     7);
+    assert_int_equal(time_of(p, "GET", NULL, "update_time"), 8);
+    assert_in_range(time_of(p, "PATCH", "{\"desc\":\"d\"}", "update_time"), now, now + 5);
+    assert_int_equal(time_of(p, "GET", NULL, "create_time"), 7);
+}
+
+static void test_patch_raced(void **state)
+{
+    struct place *p = *state;
+
+    admin_reply_free(ask(p, "PUT", "upstreams/1", "{" NODES "}"));
+    p->fragile->raced = true;
+    struct admin_reply *reply = ask(p, "PATCH", "upstreams/1", "{\"desc\":\"d\"}");
+    p->fragile->raced = false;
+    expect("raced", reply, 503, ERROR("value changed before overwritten"));
+    admin_reply_free(reply);
+    reply = ask(p, "GET", "upstreams/1", NULL);
+    expect("afterwards", reply, 200,
+           "{\"key\":\"/apisix/upstreams/1\",\"value\":{\"id\":\"1\"," NODES
+           "},\"createdIndex\":1,\"modifiedIndex\":2}");
+    admin_reply_free(reply);
+}
+
+static void test_patch_depth(void **state)
+{
+    struct place *p = *state;
+    struct buf body;
+
+    buf_init(&body, 1 << 16);
+    admin_reply_free(
+        ask(p, "PUT", "routes/1", "{\"uri\":\"/a\",\"plugins\":{\"traffic-split\":{}}}"));
+    for (int i = 0; i < 1030; i++)
+        buf_printf(&body, "[");
+    for (int i = 0; i < 1030; i++)
+        buf_printf(&body, "]");
+    struct admin_reply *reply = ask_raw(
+        p, (struct ask){.method = "PATCH",
+                        .target = "/apisix/admin/routes/1/plugins/traffic-split/x",
+                        .body = buf_str(&body),
+                        .api_key = ADMIN_KEY});
+    expect("deep", reply, 400, ERROR("invalid configuration: more than 1024 levels"));
+    admin_reply_free(reply);
+    buf_fini(&body);
+}
+
+/* ---- Others ------------------------------------------------------------------------------------
+ */
 
 /* A document that is replaced keeps the time of its making, however old. */
 static void test_times(void **state)
@@ -1013,6 +1129,7 @@ static void test_store_fails(void **state)
     static const struct turn turns[] = {
         {"PUT", "upstreams/2", "{" NODES "}", 503, ERROR("disk is full")},
         {"PUT", "upstreams/1", "{\"name\":\"n\"," NODES "}", 503, ERROR("disk is full")},
+        {"PATCH", "upstreams/1", "{\"name\":\"n\"}", 503, ERROR("disk is full")},
         {"POST", "upstreams", "{" NODES "}", 503, ERROR("disk is full")},
         {"DELETE", "upstreams/1", NULL, 503, ERROR("disk is full")},
     };
@@ -1021,6 +1138,7 @@ static void test_store_fails(void **state)
         {"GET", "upstreams", NULL, 503, ERROR("disk is gone")},
         {"PUT", "upstreams/1", "{" NODES "}", 503, ERROR("disk is gone")},
         {"PUT", "routes/1", "{\"uri\":\"/a\",\"upstream_id\":1}", 503, ERROR("disk is gone")},
+        {"PATCH", "upstreams/1", "{\"name\":\"n\"}", 503, ERROR("disk is gone")},
         {"DELETE", "upstreams/1", NULL, 503, ERROR("disk is gone")},
     };
     struct place *p = *state;
@@ -1045,11 +1163,13 @@ static void test_store_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),        TEST(test_ids),       TEST(test_bodies),   TEST(test_paths),
-        TEST(test_references),  TEST(test_consumers), TEST(test_catalog),  TEST(test_pages),
-        TEST(test_filters),     TEST(test_times),     TEST(test_big_body), TEST(test_keys),
-        TEST(test_no_keys),     TEST(test_addresses), TEST(test_headers),  TEST(test_older_version),
-        TEST(test_store_fails),
+        TEST(test_life),          TEST(test_ids),         TEST(test_bodies),
+        TEST(test_paths),         TEST(test_references),  TEST(test_consumers),
+        TEST(test_catalog),       TEST(test_pages),       TEST(test_filters),
+        TEST(test_times),         TEST(test_big_body),    TEST(test_keys),
+        TEST(test_no_keys),       TEST(test_addresses),   TEST(test_headers),
+        TEST(test_older_version), TEST(test_store_fails), TEST(test_patch),
+        TEST(test_patch_times),   TEST(test_patch_raced), TEST(test_patch_depth),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
