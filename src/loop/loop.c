@@ -3,6 +3,7 @@
 #include "loop/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,9 @@ static void bury_all(struct loop *loop)
 void loop_fini(struct loop *loop)
 {
     bury_all(loop);
+    /* A message may have run before its sender was done with waking us. */
+    while (atomic_load_explicit(&loop->posting, memory_order_acquire))
+        sched_yield();
     close(loop->epfd);
     close(loop->wakefd);
 }
@@ -103,8 +107,8 @@ void loop_bury(struct loop *loop, struct grave *g, void (*release)(struct grave 
 
 void loop_post(struct loop *loop, struct message *m)
 {
+    atomic_fetch_add_explicit(&loop->posting, 1, memory_order_relaxed);
     struct message *head = atomic_load_explicit(&loop->inbox, memory_order_relaxed);
-
     do {
         m->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&loop->inbox, &head, m, memory_order_acq_rel,
@@ -114,6 +118,7 @@ void loop_post(struct loop *loop, struct message *m)
         ssize_t n = write(loop->wakefd, &one, sizeof(one));
         (void)n; /* a full counter is a wake-up too */
     }
+    atomic_fetch_sub_explicit(&loop->posting, 1, memory_order_release);
 }
 
 static inline void flush(struct loop *loop)

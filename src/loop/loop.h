@@ -42,6 +42,7 @@ struct loop {
     struct list tasks;
     struct list graveyard;
     _Atomic(struct message *) inbox;
+    atomic_uint posting; /* threads inside loop_post */
     /* When set, called after each callback: what was written in it goes out (loop/sock). */
     void (*flush)(struct loop *loop);
     void *flush_arg;
