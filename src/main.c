@@ -34,6 +34,7 @@ struct program {
     struct jobs *jobs;
     const struct plugin **plugins; /* those that are enabled; NULL-ended */
     unsigned started;              /* of them, how many have been started */
+    struct keepalive keepalive;    /* default of keepalive_pool */
     struct builder *builder;
     struct keeper *keeper;
     struct worker_config config;
@@ -162,6 +163,8 @@ static bool set_listeners(struct program *p)
                                   STR_ARG(s->listen[i].ip));
             return fail(p, "apisix.node_listen");
         }
+        if (!server_may_listen(&p->config.listen[i], &p->arena, &p->err))
+            return fail(p, "apisix.node_listen");
     }
     return true;
 }
@@ -191,6 +194,7 @@ static bool set_config(struct program *p)
                                  .valid_ms = s->dns.valid_ms,
                                  .timeout_ms = s->dns.timeout_ms,
                                  .ipv6 = s->dns.ipv6};
+    c->drop_underscores = !s->http.underscores;
     c->real_ip_header = s->http.real_ip_header;
     c->real_ip_from = s->http.real_ip_from;
     c->real_ip_recursive = s->http.real_ip_recursive;
@@ -227,8 +231,11 @@ static bool start_keeper(struct program *p)
     const struct settings *s = p->settings;
     struct builder_env env = {.plugins = p->plugins,
                               .router_host_first = s->router_host_first,
-                              .verify_upstreams = s->verify_upstreams};
+                              .verify_upstreams = s->verify_upstreams,
+                              .keepalive = &p->keepalive};
 
+    p->keepalive = (struct keepalive){s->keepalive_size, s->keepalive_requests,
+                                      s->keepalive_idle_ms};
     if (!make_dirs(p, s->data_dir))
         return fail(p, "eclusa.data_dir");
     struct store *store = store_sqlite_open(s->data_dir, &p->arena, &p->err);

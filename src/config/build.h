@@ -11,10 +11,17 @@
 
 struct builder;
 
+/* How many idle connections are kept, for how many requests and how long. */
+struct keepalive {
+    unsigned size, requests;
+    int64_t idle_ms;
+};
+
 struct builder_env {
     const struct plugin *const *plugins; /* NULL-ended: all that the program has */
     bool router_host_first; /* apisix.router.http: radixtree_host_uri, else radixtree_uri */
     bool verify_upstreams;  /* default of tls.verify (eclusa.upstream_tls_verify) */
+    const struct keepalive *keepalive; /* of upstreams without keepalive_pool; NULL: APISIX's */
 };
 
 struct builder *builder_new(const struct builder_env *env);

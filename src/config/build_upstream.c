@@ -291,7 +291,12 @@ static unsigned bounded(int64_t n)
     return n > INT32_MAX ? INT32_MAX : (unsigned)n;
 }
 
-static void limits_compile(const struct upstream_doc *d, struct upstream *u)
+/* APISIX's, where neither the upstream nor config.yaml says it. */
+static const struct keepalive keepalive_default = {
+    .size = KEEPALIVE_SIZE, .requests = KEEPALIVE_REQUESTS, .idle_ms = KEEPALIVE_IDLE_MS};
+
+static void limits_compile(const struct builder_env *env, const struct upstream_doc *d,
+                           struct upstream *u)
 {
     int64_t retries = d->retries ? (int64_t)json_number_value(d->retries) : -1;
 
@@ -301,9 +306,10 @@ static void limits_compile(const struct upstream_doc *d, struct upstream *u)
     if (d->timeout)
         u->timeouts = (struct timeouts){compile_ms(d->timeout->connect),
                                         compile_ms(d->timeout->send), compile_ms(d->timeout->read)};
-    u->keepalive_size = KEEPALIVE_SIZE;
-    u->keepalive_requests = KEEPALIVE_REQUESTS;
-    u->keepalive_idle_ms = KEEPALIVE_IDLE_MS;
+    const struct keepalive *k = env->keepalive ? env->keepalive : &keepalive_default;
+    u->keepalive_size = k->size;
+    u->keepalive_requests = k->requests;
+    u->keepalive_idle_ms = k->idle_ms;
     if (d->keepalive_pool) {
         u->keepalive_size = bounded(d->keepalive_pool->size);
         u->keepalive_requests = bounded(d->keepalive_pool->requests);
@@ -325,7 +331,7 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
     u->tls = d->scheme == SCHEME_HTTPS;
     u->pass_host = (enum pass_host)d->pass_host;
     u->upstream_host = d->upstream_host.p ? arena_str(a, d->upstream_host) : STR_NONE;
-    limits_compile(d, u);
+    limits_compile(&c->b->env, d, u);
     if (!supported(c, d) || !nodes_compile(c, d, u))
         return false;
     if (u->pass_host == PASS_HOST_REWRITE && u->upstream_host.n == 0)

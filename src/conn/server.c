@@ -124,15 +124,34 @@ static int listening_socket(const struct addr *addr, bool reuseport)
     return -1;
 }
 
+static void listen_error(const struct addr *addr, struct arena *a, struct str *err)
+{
+    int error = errno;
+    char text[56];
+
+    sock_addr_text(&addr->sa, text, true);
+    *err = arena_printf(a, "cannot listen on %s: %s", text, strerrordesc_np(error));
+}
+
+bool server_may_listen(const struct addr *addr, struct arena *a, struct str *err)
+{
+    int fd = listening_socket(addr, false);
+
+    if (fd < 0) {
+        listen_error(addr, a, err);
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
                    struct str *err)
 {
-    char text[56];
     int fd = listening_socket(addr, reuseport);
 
     if (fd < 0) {
-        sock_addr_text(&addr->sa, text, true);
-        *err = arena_printf(a, "cannot listen on %s: %s", text, strerrordesc_np(errno));
+        listen_error(addr, a, err);
         return false;
     }
     struct listener *l = mem_zero(sizeof(*l));

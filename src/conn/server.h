@@ -13,6 +13,10 @@ struct server *server_new(struct thread *t, const struct stream_handler *handler
  * connections out (SO_REUSEPORT). False with a message in the arena. */
 bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
                    struct str *err);
+/* Whether nobody listens on addr yet. With reuseport two programs of one user would share an
+ * address, and each answer some of the requests, without a word: this is asked once, before the
+ * threads listen. False with a message in the arena. */
+bool server_may_listen(const struct addr *addr, struct arena *a, struct str *err);
 /* The owner given to server_new, for a stream's handler. */
 void *stream_server_owner(const struct stream *s);
 /* Stops listening, having accepted who was waiting; connections that are idle close within 250 ms,

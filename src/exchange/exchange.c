@@ -95,6 +95,14 @@ static void copy_request(struct exchange *ex, const struct h1_request *req)
     r->head.cap = (uint16_t)cap;
 }
 
+/* A server behind us that takes '_' for '-' would read such a name as another header's. */
+static void drop_underscores(struct head *head)
+{
+    for (unsigned i = 0; i < head->n; i++)
+        if (str_find(header_str_name(&head->list[i]), '_') >= 0)
+            head->list[i].name_n = 0;
+}
+
 static struct exchange *exchange_new(struct worker *w, struct stream *down,
                                      const struct h1_request *req)
 {
@@ -114,6 +122,8 @@ static struct exchange *exchange_new(struct worker *w, struct stream *down,
     buf_init(&ex->body, SIZE_MAX / 2);
     buf_init(&ex->held, SIZE_MAX / 2);
     copy_request(ex, req);
+    if (w->config->drop_underscores)
+        drop_underscores(&ex->req.head);
     find_client(ex);
     w->exchanges++;
     return ex;

@@ -21,6 +21,7 @@ struct worker_config {
     struct h1_limits upstream_head;
     struct dns_config dns;
     SSL_CTX *tls_verified, *tls_unverified;
+    bool drop_underscores;         /* underscores_in_headers: off */
     struct str real_ip_header;     /* nginx_config.http.real_ip_header */
     struct cidr_list real_ip_from; /* peers that may name another client in it */
     bool real_ip_recursive;
