@@ -341,12 +341,15 @@ static int find_demands(struct exchange *ex, const struct limit_conf *c, struct 
 static void show_quota(struct exchange *ex, const struct demand *d, struct limit_quota q)
 {
     struct arena *a = ex_arena(ex);
-    char text[LIMIT_NUMBER_SIZE];
-    size_t n = limit_reset_text(q.reset, text);
+    char *limit = arena_bytes(a, LIMIT_TEXT_SIZE), *remaining = arena_bytes(a, LIMIT_TEXT_SIZE),
+         *reset = arena_bytes(a, LIMIT_TEXT_SIZE);
 
-    response_header_set(ex, d->limit->limit_header, arena_printf(a, "%" PRIu64, d->ask.count));
-    response_header_set(ex, d->limit->remaining_header, arena_printf(a, "%" PRIu64, q.remaining));
-    response_header_set(ex, d->limit->reset_header, arena_str(a, str_make(text, n)));
+    response_header_set(ex, d->limit->limit_header,
+                        str_make(limit, limit_number_text(d->ask.count, limit)));
+    response_header_set(ex, d->limit->remaining_header,
+                        str_make(remaining, limit_number_text(q.remaining, remaining)));
+    response_header_set(ex, d->limit->reset_header,
+                        str_make(reset, limit_reset_text(q.reset, reset)));
 }
 
 static enum verdict limit_access(struct exchange *ex, const void *conf, void *frame)

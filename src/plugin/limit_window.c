@@ -2,7 +2,6 @@
 /* Fixed and sliding windows over the table of counters; the arithmetic is APISIX's. */
 #include "plugin/limit_window.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,19 +76,33 @@ struct limit_quota limit_window_ask(struct limit_table *t, const struct limit_as
     return ask->type == LIMIT_SLIDING ? ask_sliding(t, ask) : ask_fixed(t, ask);
 }
 
-size_t limit_reset_text(uint64_t reset, char out[LIMIT_NUMBER_SIZE])
+/* Without stdio: these are on every request's way. */
+size_t limit_number_text(uint64_t v, char out[LIMIT_TEXT_SIZE])
 {
-    uint64_t whole = reset / 100;
-    unsigned part = (unsigned)(reset % 100);
-    int n;
+    char digits[LIMIT_TEXT_SIZE];
+    size_t n = 0;
 
-    if (part == 0)
-        n = snprintf(out, LIMIT_NUMBER_SIZE, "%" PRIu64, whole);
-    else if (part % 10 == 0)
-        n = snprintf(out, LIMIT_NUMBER_SIZE, "%" PRIu64 ".%u", whole, part / 10);
-    else
-        n = snprintf(out, LIMIT_NUMBER_SIZE, "%" PRIu64 ".%02u", whole, part);
-    return (size_t)n;
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (size_t i = 0; i < n; i++)
+        out[i] = digits[n - 1 - i];
+    return n;
+}
+
+size_t limit_reset_text(uint64_t reset, char out[LIMIT_TEXT_SIZE])
+{
+    size_t n = limit_number_text(reset / 100, out);
+    unsigned part = (unsigned)(reset % 100);
+
+    if (!part)
+        return n;
+    out[n++] = '.';
+    out[n++] = (char)('0' + part / 10);
+    if (part % 10)
+        out[n++] = (char)('0' + part % 10);
+    return n;
 }
 
 bool limit_number_read(struct str s, uint64_t *out, char *err, size_t size)

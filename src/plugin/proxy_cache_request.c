@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "plugin/proxy_cache_int.h"
 
+enum { KEY_MAX = 1 << 18 }; /* bytes */
+
 /* ---- The request ------------------------------------------------------------------------------
  */
 
@@ -54,22 +56,39 @@ static struct str identity(struct exchange *ex, const struct cache_frame *f)
     return arena_join(ex_arena(ex), STR("a"), str_make((const char *)digest, sizeof(digest)));
 }
 
-/* Every part with its length before it: what a client can choose in one part never looks like
- * another part. */
+/* A part with its length before it: what a client can choose in one part never looks like another
+ * part. */
+static char *put_part(char *at, struct str part)
+{
+    uint32_t n = (uint32_t)part.n;
+
+    memcpy(at, &n, sizeof(n));
+    if (part.n)
+        memcpy(at + sizeof(n), part.p, part.n);
+    return at + sizeof(n) + part.n;
+}
+
 static bool make_key(struct exchange *ex, const struct cache_conf *c, struct cache_frame *f)
 {
-    struct str who = c->isolate ? identity(ex, f) : STR("");
-    struct buf key;
+    struct arena *a = ex_arena(ex);
+    struct str *values = arena_alloc(a, (c->key.n + 1) * sizeof(*values));
+    size_t total = 0;
 
-    buf_init(&key, ENTRY_TEXT_MAX / 2);
-    bool good = buf_printf(&key, "%zu:", who.n) && buf_add(&key, who);
-    for (size_t i = 0; i < c->key.n && good; i++) {
-        struct str v = part_value(ex, &c->key.items[i]);
-        good = buf_printf(&key, "%zu:", v.n) && buf_add(&key, v);
+    values[0] = c->isolate ? identity(ex, f) : STR("");
+    for (size_t i = 0; i < c->key.n; i++)
+        values[i + 1] = part_value(ex, &c->key.items[i]);
+    for (size_t i = 0; i <= c->key.n; i++) {
+        if (values[i].n > KEY_MAX)
+            return false;
+        total += sizeof(uint32_t) + values[i].n;
     }
-    f->key = arena_str(ex_arena(ex), buf_str(&key));
-    buf_fini(&key);
-    return good;
+    if (total > KEY_MAX)
+        return false;
+    char *key = arena_bytes(a, total), *at = key;
+    for (size_t i = 0; i <= c->key.n; i++)
+        at = put_part(at, values[i]);
+    f->key = str_make(key, total);
+    return true;
 }
 
 struct str cache_variant_text(struct exchange *ex, struct str names)

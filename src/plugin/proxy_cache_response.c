@@ -127,7 +127,8 @@ static bool is_kept(struct str name)
             return false;
     /* How much was left then says nothing now. */
     for (size_t i = 0; i + 10 <= name.n; i++)
-        if (str_eq_nocase(str_head(str_from(name, i), 10), STR("ratelimit-")))
+        if (ascii_lower(name.p[i]) == 'r' &&
+            str_eq_nocase(str_head(str_from(name, i), 10), STR("ratelimit-")))
             return false;
     return true;
 }

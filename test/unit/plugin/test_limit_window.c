@@ -122,20 +122,24 @@ static void sliding_is_steady(void **state)
     assert_in_range(passed, 560, 610);
 }
 
-static void numbers(void **state)
+static void texts(void **state)
 {
     static const struct {
         uint64_t reset;
         const char *text;
     } samples[] = {{6000, "60"}, {5998, "59.98"}, {5990, "59.9"},
                    {5, "0.05"},  {0, "0"},        {110, "1.1"}};
-    char text[LIMIT_NUMBER_SIZE];
+    char text[LIMIT_TEXT_SIZE];
 
     (void)state;
     for (unsigned i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
-        assert_int_equal(limit_reset_text(samples[i].reset, text), strlen(samples[i].text));
-        assert_string_equal(text, samples[i].text);
+        size_t n = limit_reset_text(samples[i].reset, text);
+        assert_true(str_eq(str_make(text, n), str_of(samples[i].text)));
     }
+    assert_true(str_eq(str_make(text, limit_number_text(0, text)), STR("0")));
+    assert_true(
+        str_eq(str_make(text, limit_number_text(UINT64_MAX, text)), STR("18446744073709551615")));
+    assert_int_equal(limit_reset_text(UINT64_MAX, text), 21);
 }
 
 static void numbers_read(void **state)
@@ -198,7 +202,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(sliding, setup, teardown),
         cmocka_unit_test_setup_teardown(sliding_is_steady, setup, teardown),
-        cmocka_unit_test(numbers),
+        cmocka_unit_test(texts),
         cmocka_unit_test(numbers_read),
         cmocka_unit_test(groups),
     };
