@@ -19,7 +19,7 @@ KEY = "key-of-the-cases-0123456789abcdef"
 # for after a write before it lets the case go on. Sanitizers slow it.
 LIVE = 0.25 if SANITIZED else 0.05
 START = STOP = 20 if SANITIZED else 10
-BAD_OUTPUT = re.compile(r"ASSERT|panic:|ERROR: AddressSanitizer|runtime error|LeakSanitizer|\[(?:alert|emerg)\]")
+BAD_OUTPUT = re.compile(r"ASSERT|panic:|ERROR: AddressSanitizer|runtime error|LeakSanitizer|WARNING: ThreadSanitizer|\[(?:alert|emerg)\]")
 
 
 def merge(into, other):
