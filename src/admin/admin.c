@@ -107,15 +107,23 @@ static bool body_parse(struct call *c)
 /* ---- The tables --------------------------------------------------------------------------------
  */
 
-/* collection[/id[/sub]] of the path below ROOT; schema/plugins/NAME is plugins/NAME. */
+/* collection[/id[/sub]] of the path below ROOT; schema/plugins/NAME is plugins/NAME, and
+ * consumers/NAME/credentials[/id] is a collection of its own. */
 static void path_cut(struct call *c)
 {
-    struct str rest = str_from(c->path, sizeof(ROOT)), sub = STR_NONE;
+    struct str rest = str_from(c->path, sizeof(ROOT)), sub = STR_NONE, below;
 
     if (str_starts(rest, STR("schema/plugins/")))
         rest = str_from(rest, sizeof("schema/") - 1);
     str_cut(rest, '/', &c->collection, &rest);
     str_cut(rest, '/', &c->id, &sub);
+    str_cut(sub, '/', &below, &rest);
+    if (str_eq(c->collection, kinds[KIND_CONSUMER].collection) && c->id.n > 0 &&
+        str_eq(below, kinds[KIND_CREDENTIAL].collection)) {
+        c->parent = c->id;
+        c->collection = below;
+        str_cut(rest, '/', &c->id, &sub);
+    }
     if (c->id.n == 0)
         c->id = STR_NONE;
     c->sub = sub.n > 0 ? sub : STR_NONE;
@@ -128,8 +136,10 @@ static handler_fn *const *handlers_find(struct call *c)
             return catalogs[i].handlers;
     }
     c->kind = kind_by_collection(c->collection);
-    /* What lies below a document (credentials) has no table yet. */
-    return c->kind == KIND_COUNT ? NULL : document_handlers;
+    /* Credentials are found below their consumer alone. */
+    return c->kind == KIND_COUNT || (c->kind == KIND_CREDENTIAL && !c->parent.p)
+               ? NULL
+               : document_handlers;
 }
 
 static bool kind_has_method(enum kind kind, struct str method)

@@ -37,13 +37,19 @@ struct call {
     struct str who; /* name of the key */
     enum verb verb;
     struct str collection;
-    enum kind kind; /* of a document's collection */
-    struct str id;  /* segment behind the collection; absent: none */
-    struct str sub; /* what follows, without the slash; absent: none */
-    json_t *json;   /* the parsed body; NULL: there was none */
+    enum kind kind;    /* of a document's collection */
+    struct str parent; /* the consumer of a credential; absent: documents without */
+    struct str id;     /* segment behind the collection; absent: none */
+    struct str sub;    /* what follows, without the slash; absent: none */
+    json_t *json;      /* the parsed body; NULL: there was none */
 };
 
 typedef void handler_fn(struct call *c);
+
+/* What the store and the builder call the document of that id, and the prefix of the keys of all
+ * documents that the path names; in the call's arena. document.c */
+struct str call_item(struct call *c, struct str id);
+struct str call_prefix(struct call *c);
 
 /* ---- reply.c: what goes back. All of these end the call's work: return afterwards. -------------
  */

@@ -181,7 +181,7 @@ bool check_write(struct call *c, bool wanted, struct str *id)
         return false;
     if (!check_times(c) || !check_pairs(c))
         return false;
-    if (!builder_check(b, c->kind, *id, c->json, c->a, &err)) {
+    if (!builder_check(b, c->kind, call_item(c, *id), c->json, c->a, &err)) {
         reply_error(c, 400, "%s%.*s", builder_check_by_schema(b) ? "invalid configuration: " : "",
                     STR_ARG(err));
         return false;

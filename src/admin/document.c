@@ -4,6 +4,20 @@
 #include <time.h>
 
 #include "admin/admin_int.h"
+#include "base/mem.h"
+
+struct str call_item(struct call *c, struct str id)
+{
+    return c->parent.p
+               ? arena_printf(c->a, "%.*s/credentials/%.*s", STR_ARG(c->parent), STR_ARG(id))
+               : id;
+}
+
+struct str call_prefix(struct call *c)
+{
+    return c->parent.p ? document_key(c->a, c->kind, call_item(c, STR("")))
+                       : document_prefix(c->a, c->kind);
+}
 
 /* ---- GET ---------------------------------------------------------------------------------------
  */
@@ -18,7 +32,7 @@ static void document_get(struct call *c)
         document_list(c);
         return;
     }
-    struct str key = document_key(c->a, c->kind, c->id);
+    struct str key = document_key(c->a, c->kind, call_item(c, c->id));
     enum store_status status = store->ops->get(store, key, c->a, &item, &err);
     if (status == STORE_NOT_FOUND) {
         reply_not_found(c);
@@ -51,15 +65,29 @@ void document_write(struct call *c, struct str id, int64_t expect, const char *a
 {
     struct store_item item;
     struct str err = STR_NONE;
-    enum store_status status = keeper_write(c->keeper, c->kind, id, c->json, expect, &item, c->a,
-                                            &err);
+    enum store_status status = keeper_write(c->keeper, c->kind, call_item(c, id), c->json, expect,
+                                            &item, c->a, &err);
 
     if (status == STORE_OK)
         reply_document(c, item.created == item.modified ? 201 : 200, action, &item, c->json, false);
     else if (status == STORE_CONFLICT)
         reply_error(c, 503, "value changed before overwritten");
     else
-        reply_store_failed(c, "write", document_key(c->a, c->kind, id), err);
+        reply_store_failed(c, "write", document_key(c->a, c->kind, call_item(c, id)), err);
+}
+
+static bool parent_exists(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct str key = document_key(c->a, KIND_CONSUMER, c->parent), err = STR_NONE;
+    struct store_item item;
+    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+
+    if (status == STORE_NOT_FOUND)
+        reply_error(c, 404, "consumer not found");
+    else if (status != STORE_OK)
+        reply_store_failed(c, "read", key, err);
+    return status == STORE_OK;
 }
 
 static void document_put(struct call *c)
@@ -68,9 +96,9 @@ static void document_put(struct call *c)
     struct store_item item;
     struct str id, err = STR_NONE;
 
-    if (!check_write(c, true, &id))
+    if (!check_write(c, true, &id) || (c->parent.p && !parent_exists(c)))
         return;
-    struct str key = document_key(c->a, c->kind, id);
+    struct str key = document_key(c->a, c->kind, call_item(c, id));
     enum store_status status = store->ops->get(store, key, c->a, &item, &err);
     if (status != STORE_OK && status != STORE_NOT_FOUND) {
         reply_store_failed(c, "read", key, err);
@@ -103,6 +131,48 @@ static void document_post(struct call *c)
 /* ---- DELETE ------------------------------------------------------------------------------------
  */
 
+struct found {
+    struct call *c;
+    struct str *ids;
+    size_t n, max;
+};
+
+static bool found_add(void *arg, const struct store_item *item)
+{
+    struct found *f = arg;
+    struct str id = document_id(KIND_CREDENTIAL, item->key);
+
+    if (!id.p)
+        return true;
+    if (f->n == f->max) {
+        f->max = f->max ? f->max * 2 : 8;
+        f->ids = mem_resize(f->ids, f->max * sizeof(*f->ids));
+    }
+    f->ids[f->n++] = arena_str(f->c->a, id);
+    return true;
+}
+
+/* A consumer's credentials go before it does. False: answered. */
+static bool credentials_delete(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct str prefix = arena_printf(c->a, "/consumers/%.*s/credentials/", STR_ARG(c->id));
+    struct str err = STR_NONE;
+    struct found f = {.c = c};
+    struct store_item item;
+    enum store_status status = store->ops->list(store, prefix, found_add, &f, &err);
+
+    for (size_t i = 0; i < f.n && status == STORE_OK; i++) {
+        status = keeper_write(c->keeper, KIND_CREDENTIAL, f.ids[i], NULL, -1, &item, c->a, &err);
+        if (status == STORE_NOT_FOUND)
+            status = STORE_OK;
+    }
+    free(f.ids);
+    if (status != STORE_OK)
+        reply_store_failed(c, "delete", prefix, err);
+    return status == STORE_OK;
+}
+
 static void document_delete(struct call *c)
 {
     struct store_item item;
@@ -114,13 +184,16 @@ static void document_delete(struct call *c)
     }
     if (!str_eq(query_arg(c, STR("force")), STR("true")) && !refs_unused(c))
         return;
-    enum store_status status = keeper_write(c->keeper, c->kind, c->id, NULL, -1, &item, c->a, &err);
+    if (c->kind == KIND_CONSUMER && !credentials_delete(c))
+        return;
+    enum store_status status = keeper_write(c->keeper, c->kind, call_item(c, c->id), NULL, -1,
+                                            &item, c->a, &err);
     if (status == STORE_OK)
         reply_deleted(c, item.key);
     else if (status == STORE_NOT_FOUND)
         reply_not_found(c);
     else
-        reply_store_failed(c, "delete", document_key(c->a, c->kind, c->id), err);
+        reply_store_failed(c, "delete", document_key(c->a, c->kind, call_item(c, c->id)), err);
 }
 
 handler_fn *const document_handlers[VERB_COUNT] = {

@@ -76,7 +76,7 @@ static void listing_reply(struct listing *l)
 {
     struct call *c = l->c;
     struct str items = buf_str(&l->out);
-    struct str prefix = document_prefix(c->a, c->kind);
+    struct str prefix = call_prefix(c);
 
     prefix.n--;
     if (c->admin->v3)
@@ -95,7 +95,7 @@ void document_list(struct call *c)
 {
     struct listing l = {.c = c};
     struct store *store = keeper_store(c->keeper);
-    struct str err = STR_NONE, prefix = document_prefix(c->a, c->kind);
+    struct str err = STR_NONE, prefix = call_prefix(c);
 
     if (!pages_set(&l))
         return;
@@ -103,6 +103,8 @@ void document_list(struct call *c)
     l.filter = filter_new(c);
     if (store->ops->list(store, prefix, listing_item, &l, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
+    else if (c->parent.p && l.total == 0) /* as APISIX: a folder that was never made */
+        reply_not_found(c);
     else if (l.full)
         reply_error(c, 400, "the list is too long: use page and page_size");
     else

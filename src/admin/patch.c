@@ -107,7 +107,7 @@ static bool patch_check(struct call *c)
 static json_t *patch_read(struct call *c, struct store_item *item)
 {
     struct store *store = keeper_store(c->keeper);
-    struct str key = document_key(c->a, c->kind, c->id), err = STR_NONE;
+    struct str key = document_key(c->a, c->kind, call_item(c, c->id)), err = STR_NONE;
     struct document_secrets secrets = {0};
     enum store_status status = store->ops->get(store, key, c->a, item, &err);
 

@@ -13,6 +13,7 @@ static const struct ref {
     {KIND_ROUTE, "service_id", KIND_SERVICE},
     {KIND_ROUTE, "plugin_config_id", KIND_PLUGIN_CONFIG},
     {KIND_SERVICE, "upstream_id", KIND_UPSTREAM},
+    {KIND_CONSUMER, "group_id", KIND_CONSUMER_GROUP},
 };
 
 /* Documents whose plugins can name an upstream (traffic-split), as messages call them. */
@@ -24,6 +25,7 @@ static const struct {
     {KIND_SERVICE, "service"},
     {KIND_PLUGIN_CONFIG, "plugin_config"},
     {KIND_CONSUMER, "consumer"},
+    {KIND_CONSUMER_GROUP, "consumer_group"},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

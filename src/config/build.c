@@ -211,6 +211,7 @@ union any_doc {
     struct route_doc route;
     struct service_doc service;
     struct consumer_doc consumer;
+    struct credential_doc credential;
     struct plugin_config_doc plugin_config;
 };
 
@@ -223,14 +224,23 @@ static bool compile_doc(struct compile *c, const union any_doc *d)
         return compile_service(c, &d->service);
     case KIND_PLUGIN_CONFIG:
         return compile_plugins(c, d->plugin_config.plugins);
+    case KIND_CONSUMER_GROUP:
+        return compile_group(c, &d->plugin_config);
     case KIND_CONSUMER:
         return compile_consumer(c, &d->consumer);
+    case KIND_CREDENTIAL:
+        return compile_credential(c, &d->credential);
     case KIND_ROUTE:
         return compile_route(c, &d->route);
     case KIND_COUNT:
         break;
     }
     PANIC("no such kind");
+}
+
+static struct str item_key(struct arena *a, enum kind kind, struct str id)
+{
+    return arena_printf(a, "/%.*s/%.*s", STR_ARG(kinds[kind].folder), STR_ARG(id));
 }
 
 /* Said before the table gets to it, as APISIX does. */
@@ -253,8 +263,7 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
 
     arena_init(&c->scratch, &b->scratch);
     c->id = id;
-    c->key = arena_printf(&c->scratch, "/%.*s/%.*s", STR_ARG(kinds[c->kind].collection),
-                          STR_ARG(id));
+    c->key = item_key(&c->scratch, c->kind, id);
     if (c->kind == KIND_ROUTE && !check_pairs(c, value))
         return NULL;
     ASSERT(kinds[c->kind].fields->size <= sizeof(doc));
@@ -332,7 +341,11 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
         item_touch(b, item);
         break;
     case KIND_CONSUMER:
+    case KIND_CREDENTIAL:
         consumer_replace(b, item, old, new);
+        break;
+    case KIND_CONSUMER_GROUP:
+        group_replace(b, item, new);
         break;
     case KIND_UPSTREAM:
         /* While it stays, its slot does, and that is all that others know of it. */
@@ -370,9 +383,7 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
         arena_fini(&c.scratch);
     } else {
         arena_init(&c.scratch, &b->scratch);
-        bad_set(
-            b, arena_printf(&c.scratch, "/%.*s/%.*s", STR_ARG(kinds[kind].collection), STR_ARG(id)),
-            STR_NONE);
+        bad_set(b, item_key(&c.scratch, kind, id), STR_NONE);
         arena_fini(&c.scratch);
     }
     if (new || (!value && item->object))
@@ -476,6 +487,7 @@ void builder_free(struct builder *b)
     trie_free(b->waiting);
     trie_free(b->credentials);
     trie_free(b->consumers);
+    trie_free(b->groups);
     trie_free(b->plugins);
     free(b->slots);
     free(b->free_slots);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiles consumers, and keeps the tries by which they are found. A credential belongs to the
- * consumer that had it first; others with the same key wait for it to become free. */
+/* Compiles consumers, their credentials and their groups, and keeps the tries by which they are
+ * found. A credential belongs to whom had it first; others with the same key wait for it to become
+ * free. */
 #include "config/build_private.h"
 #include "config/fields.h"
 
@@ -17,7 +18,7 @@ static struct str claim_key(const struct plugin *p, const void *conf)
     return STR_NONE;
 }
 
-static void claims_compile(struct compile *c)
+static void claims_compile(struct compile *c, struct str username, struct str id)
 {
     struct object *o = c->o;
     unsigned n = 0;
@@ -43,32 +44,42 @@ static void claims_compile(struct compile *c)
             continue;
         }
         o->claims[o->nclaims++] = (struct claim){
-            .credential = {o->consumer, use->conf, STR_NONE},
+            .credential = {username, o->consumer, use->conf, id},
             .plugin = use->plugin,
         };
     }
 }
 
-/* What runs for the consumer: not what tells who it is. */
-static void uses_compile(struct compile *c)
+/* What runs for the consumer, or a group's: not what tells who it is. Returns how many. */
+static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
 {
     struct object *o = c->o;
     struct plugin_use *uses;
-    unsigned n = 0;
+    unsigned n = 0, nuses = 0;
 
     for (unsigned i = 0; i < o->plugins.n; i++)
         n += !entry_is_auth(&o->plugins.items[i]);
     if (n == 0)
-        return;
+        return 0;
     uses = arena_alloc(&o->arena, n * sizeof(*uses));
     for (unsigned i = 0; i < o->plugins.n; i++) {
         const struct plugin_entry *e = &o->plugins.items[i];
         if (entry_is_auth(e) || entry_is_closed(e))
             continue;
-        uses[o->consumer->nuses] = e->use;
-        uses[o->consumer->nuses++].from_consumer = true;
+        uses[nuses] = e->use;
+        uses[nuses++].from_consumer = true;
     }
-    o->consumer->uses = uses;
+    *out = uses;
+    return nuses;
+}
+
+/* Something else than an auth plugin should run for it and cannot. */
+static bool uses_closed(const struct object *o)
+{
+    for (unsigned i = 0; i < o->plugins.n; i++)
+        if (entry_is_closed(&o->plugins.items[i]) && !entry_is_auth(&o->plugins.items[i]))
+            return true;
+    return false;
 }
 
 static struct str label(struct arena *a, struct field_list labels, struct str name)
@@ -81,15 +92,27 @@ static struct str label(struct arena *a, struct field_list labels, struct str na
     return STR_NONE;
 }
 
-/* The runtime would take the one that was there first. */
+static bool claim_is_same(const struct claim *a, const struct claim *b)
+{
+    return str_eq(a->credential.username, b->credential.username) &&
+           str_eq(a->credential.id, b->credential.id);
+}
+
+/* The runtime would take the one that was there first. A consumer may repeat what a credential of
+ * its own says. */
 static bool check_duplicates(struct compile *c)
 {
     for (unsigned i = 0; i < c->o->nclaims; i++) {
         const struct claim *mine = &c->o->claims[i], *owner = claim_owner(c->b, mine);
-        if (owner && !str_eq(owner->credential.consumer->username, c->o->consumer->username))
-            return compile_fail(c, "duplicate %s of plugin %s found with consumer: %.*s",
-                                mine->plugin->consumer_key, mine->plugin->name,
-                                STR_ARG(owner->credential.consumer->username));
+        if (!owner || claim_is_same(owner, mine))
+            continue;
+        const struct credential *other = &owner->credential;
+        if (!mine->credential.id.p && str_eq(other->username, mine->credential.username))
+            continue;
+        return compile_fail(c, "duplicate %s of plugin %s found with %s%.*s%sconsumer: %.*s",
+                            mine->plugin->consumer_key, mine->plugin->name,
+                            other->id.p ? "credential: " : "", STR_ARG(other->id),
+                            other->id.p ? " of " : "", STR_ARG(other->username));
     }
     return true;
 }
@@ -101,19 +124,45 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     o->consumer = arena_zero(&o->arena, sizeof(*o->consumer));
     o->consumer->username = arena_str(&o->arena, o->item ? c->id : d->username);
     o->consumer->custom_id = label(&o->arena, d->head.labels, STR("custom_id"));
+    if (d->group_id.p)
+        o->consumer->group_id = arena_str(&o->arena, d->group_id);
+    compile_edge(c, EDGE_GROUP, KIND_CONSUMER_GROUP, d->group_id);
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
-    if (d->group_id.p)
-        return compile_fail(c,
-                            "failed to fetch consumer group info by consumer group id [%.*s], "
-                            "response code: 404",
-                            STR_ARG(d->group_id));
-    uses_compile(c);
-    for (unsigned i = 0; i < o->plugins.n; i++)
-        if (entry_is_closed(&o->plugins.items[i]) && !entry_is_auth(&o->plugins.items[i]))
-            return true; /* without credentials: what should restrict it cannot run */
-    claims_compile(c);
+    o->consumer->nuses = uses_compile(c, &o->consumer->uses);
+    o->consumer->closed = uses_closed(o);
+    if (!o->consumer->closed)
+        claims_compile(c, o->consumer->username, STR_NONE);
     return !c->strict || check_duplicates(c);
+}
+
+/* Its id in the store is "USERNAME/credentials/ID". */
+bool compile_credential(struct compile *c, const struct credential_doc *d)
+{
+    struct object *o = c->o;
+    struct str id = arena_str(&o->arena, c->id), username, middle;
+
+    str_cut(id, '/', &username, &id);
+    str_cut(id, '/', &middle, &id);
+    if (!compile_plugins(c, d->plugins))
+        return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
+    for (unsigned i = 0; i < o->plugins.n; i++)
+        if (!entry_is_auth(&o->plugins.items[i]))
+            return compile_fail(c, "only supports auth type plugins in consumer credential");
+    claims_compile(c, username, id);
+    return !c->strict || check_duplicates(c);
+}
+
+bool compile_group(struct compile *c, const struct plugin_config_doc *d)
+{
+    struct object *o = c->o;
+
+    o->group = arena_zero(&o->arena, sizeof(*o->group));
+    if (!compile_plugins(c, d->plugins))
+        return false;
+    o->group->nuses = uses_compile(c, &o->group->uses);
+    o->group->closed = uses_closed(o);
+    return true;
 }
 
 /* ---- The tries ---- */
@@ -142,16 +191,17 @@ static void claim_add(struct builder *b, struct claim *c)
     char text[CREDENTIAL_KEY_MAX];
     struct str key = claim_trie_key(text, c);
     const struct claim *owner = claim_owner(b, c);
-    struct str username = c->credential.consumer->username;
+    struct str username = c->credential.username;
 
-    if (!owner || str_eq(owner->credential.consumer->username, username)) {
+    if (!owner || claim_is_same(owner, c)) {
         claim_set(b, key, c);
         return;
     }
-    log_error("consumer %.*s: its %s of plugin %s is that of consumer %.*s already and cannot be "
-              "used",
-              STR_ARG(username), c->plugin->consumer_key, c->plugin->name,
-              STR_ARG(owner->credential.consumer->username));
+    if (!str_eq(owner->credential.username, username))
+        log_error("consumer %.*s: its %s of plugin %s is that of consumer %.*s already and cannot "
+                  "be used",
+                  STR_ARG(username), c->plugin->consumer_key, c->plugin->name,
+                  STR_ARG(owner->credential.username));
     struct claim *first = trie_get(b->waiting, key, TRIE_EXACT);
     struct claim **end = &first;
     while (*end)
@@ -190,5 +240,13 @@ void consumer_replace(struct builder *b, struct item *item, struct object *old, 
         claim_add(b, &new->claims[i]);
     for (unsigned i = 0; old && i < old->nclaims; i++)
         claim_remove(b, &old->claims[i]);
-    trie_set(&b->consumers, &e, item->id, TRIE_EXACT, new ? new->consumer : NULL);
+    if (item->kind == KIND_CONSUMER)
+        trie_set(&b->consumers, &e, item->id, TRIE_EXACT, new ? new->consumer : NULL);
+}
+
+void group_replace(struct builder *b, struct item *item, struct object *new)
+{
+    struct trie_edit e = builder_edit(b);
+
+    trie_set(&b->groups, &e, item->id, TRIE_EXACT, new ? new->group : NULL);
 }

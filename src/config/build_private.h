@@ -56,7 +56,13 @@ struct link {
     struct route route;
 };
 
-enum edge_kind { EDGE_SERVICE, EDGE_PLUGIN_CONFIG, EDGE_UPSTREAM, EDGE_COUNT };
+enum edge_kind {
+    EDGE_SERVICE,
+    EDGE_PLUGIN_CONFIG,
+    EDGE_UPSTREAM,
+    EDGE_COUNT,
+    EDGE_GROUP = EDGE_SERVICE, /* of a consumer */
+};
 
 struct object {
     struct arena arena; /* holds the object itself */
@@ -76,8 +82,9 @@ struct object {
     union {
         struct link *link;       /* route: without what its references give */
         struct service *service; /* service */
-        struct {                 /* consumer */
-            struct consumer *consumer;
+        struct consumer_group *group;
+        struct {                       /* consumer, credential */
+            struct consumer *consumer; /* NULL: a credential */
             struct claim *claims;
             unsigned nclaims;
         };
@@ -120,7 +127,7 @@ struct builder {
     int64_t revision;
     struct garbage dead;
     struct router router;
-    struct trie *credentials, *consumers;
+    struct trie *credentials, *consumers, *groups;
     const struct upstream **slots; /* room for slots_max */
     uint64_t slots_born;
     uint32_t nslots, nslots_published, slots_max;
@@ -170,6 +177,10 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d);
 bool compile_route(struct compile *c, const struct route_doc *d);
 bool compile_service(struct compile *c, const struct service_doc *d);
 bool compile_consumer(struct compile *c, const struct consumer_doc *d);
+bool compile_credential(struct compile *c, const struct credential_doc *d);
+bool compile_group(struct compile *c, const struct plugin_config_doc *d);
+/* The object will refer to that document; nothing for a trial or an absent id. */
+void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id);
 
 /* It tells who the consumer is. */
 bool entry_is_auth(const struct plugin_entry *e);
@@ -209,6 +220,7 @@ void route_link(struct builder *b, struct item *item);
 
 /* The consumer's entries in the tries change from one object to the other; either may be NULL. */
 void consumer_replace(struct builder *b, struct item *item, struct object *old, struct object *new);
+void group_replace(struct builder *b, struct item *item, struct object *new);
 /* The claim that has this credential now; NULL: free. */
 const struct claim *claim_owner(const struct builder *b, const struct claim *c);
 

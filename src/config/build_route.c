@@ -91,7 +91,7 @@ static signed char websocket_of(const json_t *v)
 }
 
 /* A trial refers to nothing. */
-static void edge_compile(struct compile *c, enum edge_kind edge, enum kind kind, struct str id)
+void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id)
 {
     struct object *o = c->o;
 
@@ -134,9 +134,9 @@ bool compile_route(struct compile *c, const struct route_doc *d)
 
     o->link = l;
     l->born = o->born;
-    edge_compile(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
-    edge_compile(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
-    edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
+    compile_edge(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
+    compile_edge(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
+    compile_edge(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
     r->id = arena_str(&o->arena, c->id);
     r->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
@@ -159,7 +159,7 @@ bool compile_service(struct compile *c, const struct service_doc *d)
     struct object *o = c->o;
 
     o->service = arena_zero(&o->arena, sizeof(*o->service));
-    edge_compile(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
+    compile_edge(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
     o->service->id = arena_str(&o->arena, c->id);
     o->service->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     hosts_compile(o, d->hosts, STR_NONE);

@@ -7,14 +7,16 @@
 #include "base/field.h"
 #include "base/str.h"
 
-/* X(constant, collection in URLs and store keys, name in messages)
+/* X(constant, collection in URLs, name in messages)
  * The order is the order in which documents are compiled at start: what is referred to comes first.
  */
-#define KINDS(X)                                        \
-    X(UPSTREAM, "upstreams", "upstream")                \
-    X(SERVICE, "services", "service")                   \
-    X(PLUGIN_CONFIG, "plugin_configs", "plugin config") \
-    X(CONSUMER, "consumers", "consumer")                \
+#define KINDS(X)                                           \
+    X(UPSTREAM, "upstreams", "upstream")                   \
+    X(SERVICE, "services", "service")                      \
+    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")    \
+    X(CONSUMER_GROUP, "consumer_groups", "consumer group") \
+    X(CONSUMER, "consumers", "consumer")                   \
+    X(CREDENTIAL, "credentials", "credential")             \
     X(ROUTE, "routes", "route")
 
 enum kind {
@@ -29,6 +31,10 @@ struct kind_info {
     struct str noun;             /* "route", as error messages say it */
     const struct fields *fields; /* the resource's table */
     const char *methods;         /* Admin API methods allowed, space-separated */
+    struct str folder;           /* first part of the store's keys: "routes" */
+    const char *shape;           /* of the id behind the folder: "*", or parts split by slashes, of
+                                    which "*" stands for anything */
+    bool identity;               /* its plugins are parsed by their consumer tables */
 };
 
 extern const struct kind_info kinds[KIND_COUNT];

@@ -177,6 +177,19 @@ static const struct fields consumer_fields = {consumer_rows, NULL, sizeof(struct
                                               false, "Who sends requests."};
 
 #undef AT
+#define AT(member) .at = offsetof(struct credential_doc, member)
+
+static const struct field credential_rows[] = {
+    MODEL_HEAD_ROWS,
+    MODEL_NAME_ROW(1, 256),
+    {"plugins", FIELD_MAP, AT(plugins), .max = 1, .doc = "One auth plugin with its credential."},
+    {0},
+};
+static const struct fields credential_fields = {credential_rows, NULL,
+                                                sizeof(struct credential_doc), false,
+                                                "A further way in which a consumer may log in."};
+
+#undef AT
 #define AT(member) .at = offsetof(struct plugin_config_doc, member)
 
 static const struct field plugin_config_rows[] = {
@@ -189,20 +202,40 @@ static const struct fields plugin_config_fields = {plugin_config_rows, NULL,
                                                    sizeof(struct plugin_config_doc), false,
                                                    "Plugins that several routes share."};
 
+static const struct field consumer_group_rows[] = {
+    MODEL_HEAD_ROWS,
+    MODEL_NAME_ROW(1, 256),
+    {"plugins", FIELD_MAP, .flags = FIELD_REQUIRED, AT(plugins), .doc = "Plugins by name."},
+    {0},
+};
+static const struct fields consumer_group_fields = {consumer_group_rows, NULL,
+                                                    sizeof(struct plugin_config_doc), false,
+                                                    "Plugins that several consumers share."};
+
 /* ---- Kinds ---- */
 
 #define METHODS_ALL   "GET PUT POST DELETE PATCH"
 #define METHODS_NAMED "GET PUT DELETE PATCH" /* no POST: the client chooses the id */
 
-#define UPSTREAM_PARTS      &model_upstream_fields, METHODS_ALL
-#define SERVICE_PARTS       &service_fields, METHODS_ALL
-#define PLUGIN_CONFIG_PARTS &plugin_config_fields, METHODS_NAMED
-#define CONSUMER_PARTS      &consumer_fields, "GET PUT DELETE"
-#define ROUTE_PARTS         &route_fields, METHODS_ALL
+#define METHODS_WHOLE "GET PUT DELETE"
 
+/* Fields, methods, folder in the store, shape of ids there, identity. */
+#define UPSTREAM_PARTS      &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false
+#define SERVICE_PARTS       &service_fields, METHODS_ALL, TEXT("services"), "*", false
+#define PLUGIN_CONFIG_PARTS &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false
+#define CONSUMER_GROUP_PARTS \
+    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false
+#define CONSUMER_PARTS &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true
+#define CREDENTIAL_PARTS \
+    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true
+#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false
+
+#define TEXT(literal)                \
+    {                                \
+        literal, sizeof(literal) - 1 \
+    }
 #define KIND_ROW(constant, plural, singular) \
-    [KIND_##constant] = {                    \
-        {plural, sizeof(plural) - 1}, {singular, sizeof(singular) - 1}, constant##_PARTS},
+    [KIND_##constant] = {TEXT(plural), TEXT(singular), constant##_PARTS},
 
 const struct kind_info kinds[KIND_COUNT] = {KINDS(KIND_ROW)};
 

@@ -85,6 +85,12 @@ struct consumer_doc {
     struct field_list plugins;
 };
 
+struct credential_doc {
+    struct doc_head head;
+    struct field_list plugins;
+};
+
+/* Also a consumer group. */
 struct plugin_config_doc {
     struct doc_head head;
     struct field_list plugins;

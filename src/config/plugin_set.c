@@ -167,14 +167,14 @@ static bool meta_compile(struct trial *t)
 
 void plugin_release(const struct plugin *p, enum kind kind, void *conf)
 {
-    if (conf && p && p->release && !(kind == KIND_CONSUMER && p->consumer))
+    if (conf && p && p->release && !(kinds[kind].identity && p->consumer))
         p->release(conf);
 }
 
 static bool conf_compile(struct trial *t)
 {
     const struct plugin *p = t->entry->use.plugin;
-    bool consumer = t->c->kind == KIND_CONSUMER && p->consumer;
+    bool consumer = kinds[t->c->kind].identity && p->consumer;
     const struct fields *fields = consumer ? p->consumer : p->conf;
     bool (*compile)(void *, struct build *) = consumer ? p->compile_consumer : p->compile;
     struct arena *a = &t->c->o->arena;

@@ -90,6 +90,7 @@ static struct version *version_new(struct builder *b)
     s->nupstreams = b->nslots;
     s->credentials = b->credentials;
     s->consumers = b->consumers;
+    s->groups = b->groups;
     atomic_init(&s->refs, 1); /* the builder's, as long as it is the newest */
     return v;
 }

@@ -42,5 +42,17 @@ const struct credential *snapshot_credential(const struct snapshot *s, const cha
 
 const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username)
 {
-    return trie_get(s->consumers, username, TRIE_EXACT);
+    const struct consumer *c = trie_get(s->consumers, username, TRIE_EXACT);
+
+    return c && !c->closed ? c : NULL;
+}
+
+const struct consumer *snapshot_owner(const struct snapshot *s, const struct credential *c)
+{
+    return c->consumer ? c->consumer : snapshot_consumer(s, c->username);
+}
+
+const struct consumer_group *snapshot_group(const struct snapshot *s, struct str id)
+{
+    return trie_get(s->groups, id, TRIE_EXACT);
 }

@@ -133,17 +133,26 @@ struct route {
 };
 
 struct credential {
-    const struct consumer *consumer;
-    const void *conf; /* of the auth plugin's consumer table */
-    struct str id;    /* credential's id; absent when configured on the consumer itself */
+    struct str username;
+    const struct consumer *consumer; /* NULL: a document of its own, whose consumer is looked up */
+    const void *conf;                /* of the auth plugin's consumer table */
+    struct str id; /* credential's id; absent when configured on the consumer itself */
 };
 
 struct consumer {
     struct str username;
-    struct str custom_id; /* label custom_id */
-    struct str group_id;
-    const struct plugin_use *uses; /* its plugins but the auth ones, and its group's below them */
+    struct str custom_id;          /* label custom_id */
+    struct str group_id;           /* absent: none */
+    const struct plugin_use *uses; /* its plugins but the auth ones */
     unsigned nuses;
+    bool closed; /* what should restrict it cannot run: nobody may be it */
+};
+
+/* Its plugins lie over the route's and under the consumer's. */
+struct consumer_group {
+    const struct plugin_use *uses;
+    unsigned nuses;
+    bool closed; /* its consumers are refused */
 };
 
 struct snapshot {
@@ -155,6 +164,7 @@ struct snapshot {
     uint32_t nupstreams;
     const struct trie *credentials; /* key: snapshot_credential_key; value: struct credential */
     const struct trie *consumers;   /* by username; value: struct consumer */
+    const struct trie *groups;      /* by id; value: struct consumer_group */
     atomic_uint refs;               /* threads that hold it; builder-private otherwise */
 };
 
@@ -162,7 +172,11 @@ struct snapshot {
  * consumers. */
 const struct credential *snapshot_credential(const struct snapshot *s, const char *plugin,
                                              struct str key);
+/* Whose it is; NULL: of nobody who may use it. */
+const struct consumer *snapshot_owner(const struct snapshot *s, const struct credential *c);
+/* NULL: not there, or closed. */
 const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username);
+const struct consumer_group *snapshot_group(const struct snapshot *s, struct str id);
 
 /* A thread takes and gives back a snapshot. Cheap, but shared: once per thread and change, not per
  * request. What only old snapshots reach is freed by the builder on its own thread, some time

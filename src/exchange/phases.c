@@ -113,18 +113,58 @@ static bool is_of_consumer(const struct step *s)
     return s->use.from_consumer && !s->use.plugin->auth;
 }
 
-/* Lays the consumer's plugins over the route's (APISIX: merge_consumer_route). */
-static void merge_consumer(struct exchange *ex)
+static bool has_use(const struct consumer *c, const struct plugin *p)
+{
+    for (unsigned i = 0; i < c->nuses; i++)
+        if (c->uses[i].plugin == p)
+            return true;
+    return false;
+}
+
+/* The consumer's plugins, and of its group's those that it does not have itself. */
+static const struct plugin_use *group_uses(struct exchange *ex, const struct consumer_group *g,
+                                           unsigned *n)
 {
     const struct consumer *c = ex->consumer;
+    struct plugin_use *uses = arena_alloc(&ex->arena, (c->nuses + g->nuses) * sizeof(*uses));
+
+    *n = 0;
+    for (unsigned i = 0; i < c->nuses; i++)
+        uses[(*n)++] = c->uses[i];
+    for (unsigned i = 0; i < g->nuses; i++)
+        if (!has_use(c, g->uses[i].plugin))
+            uses[(*n)++] = g->uses[i];
+    return uses;
+}
+
+/* Lays the plugins of the consumer and its group over the route's (APISIX: merge_consumer_route).
+ * A group that is missing, or that cannot run what it should, refuses its consumers. */
+static enum verdict merge_consumer(struct exchange *ex)
+{
+    const struct consumer *c = ex->consumer;
+    const struct plugin_use *uses = c->uses;
     struct run *run = &ex->runs[SCOPE_ROUTE];
+    unsigned n = c->nuses;
 
     ex->consumer_merged = true;
-    run->chain = chain_overlay(&ex->arena, run->chain, c->uses, c->nuses);
+    if (c->group_id.p) {
+        const struct consumer_group *g = snapshot_group(ex->hold->snapshot, c->group_id);
+        if (!g || g->closed) {
+            ex_log(ex, LOG_ERROR, "consumer group %.*s %s", STR_ARG(c->group_id),
+                   g ? "is closed: a plugin of it cannot run" : "is not there");
+            return reply_status(ex, 503);
+        }
+        if (g->nuses)
+            uses = group_uses(ex, g, &n);
+    }
+    if (n == 0)
+        return NEXT;
+    run->chain = chain_overlay(&ex->arena, run->chain, uses, n);
     if (run->chain->frame_size > run->frames_size)
         run->more_frames = arena_zero(&ex->arena, run->chain->frame_size - run->frames_size);
     /* A step that was replaced by the consumer's is filtered anew. */
     run->filter_known = run->filtered = 0;
+    return NEXT;
 }
 
 enum { PASS_CONSUMER = 2, PASSES = 5 };
@@ -146,10 +186,10 @@ enum verdict passes_run(struct exchange *ex)
         return NEXT;
     for (; ex->pass < PASSES; ex->pass++) {
         if (ex->pass == PASS_CONSUMER) {
-            if (!ex->consumer || !ex->consumer->nuses)
+            if (!ex->consumer)
                 continue;
-            if (!ex->consumer_merged)
-                merge_consumer(ex);
+            if (!ex->consumer_merged && merge_consumer(ex) == REPLY)
+                return REPLY;
         }
         enum verdict v = run_list(ex, &ex->runs[passes[ex->pass].scope], passes[ex->pass].phase,
                                   passes[ex->pass].wanted);

@@ -223,11 +223,12 @@ const struct consumer *consumer_find(struct exchange *ex, const char *plugin, st
 {
     const struct credential *c = snapshot_credential(ex->hold->snapshot, plugin, key);
 
-    ex->found = c;
-    if (!c)
-        return NULL;
-    *conf = c->conf;
-    return c->consumer;
+    const struct consumer *owner = c ? snapshot_owner(ex->hold->snapshot, c) : NULL;
+
+    ex->found = owner ? c : NULL;
+    if (owner)
+        *conf = c->conf;
+    return owner;
 }
 
 const struct consumer *consumer_by_name(struct exchange *ex, struct str username)
@@ -251,7 +252,7 @@ static void identity_header(struct exchange *ex, struct str name, struct str val
 /* Inventory §2.6: what the client sent under these names is never believed. */
 void consumer_attach(struct exchange *ex, const struct consumer *c)
 {
-    bool by_credential = ex->found && ex->found->consumer == c;
+    bool by_credential = ex->found && str_eq(ex->found->username, c->username);
 
     ex->consumer = c;
     identity_header(ex, STR("X-Consumer-Username"), c->username);

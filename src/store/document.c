@@ -9,23 +9,47 @@
 
 struct str document_prefix(struct arena *a, enum kind kind)
 {
-    return arena_printf(a, "/%.*s/", STR_ARG(kinds[kind].collection));
+    return arena_printf(a, "/%.*s/", STR_ARG(kinds[kind].folder));
 }
 
 struct str document_key(struct arena *a, enum kind kind, struct str id)
 {
-    return arena_printf(a, "/%.*s/%.*s", STR_ARG(kinds[kind].collection), STR_ARG(id));
+    return arena_printf(a, "/%.*s/%.*s", STR_ARG(kinds[kind].folder), STR_ARG(id));
+}
+
+/* Part by part, as the kind's shape has them; no part is empty. */
+static bool shape_fits(const char *shape, struct str id)
+{
+    struct str wanted = str_of(shape), want, part;
+
+    while (wanted.p && id.p) {
+        str_cut(wanted, '/', &want, &wanted);
+        str_cut(id, '/', &part, &id);
+        if (part.n == 0 || !(str_eq(want, STR("*")) || str_eq(want, part)))
+            return false;
+    }
+    return !wanted.p && !id.p;
 }
 
 struct str document_id(enum kind kind, struct str key)
 {
-    struct str collection = kinds[kind].collection;
+    struct str folder = kinds[kind].folder;
 
-    if (key.n < collection.n + 3 || key.p[0] != '/' || key.p[collection.n + 1] != '/' ||
-        !str_starts(str_from(key, 1), collection))
+    if (key.n < folder.n + 3 || key.p[0] != '/' || key.p[folder.n + 1] != '/' ||
+        !str_starts(str_from(key, 1), folder))
         return STR_NONE;
-    struct str id = str_from(key, collection.n + 2);
-    return str_find(id, '/') < 0 ? id : STR_NONE;
+    struct str id = str_from(key, folder.n + 2);
+    return shape_fits(kinds[kind].shape, id) ? id : STR_NONE;
+}
+
+enum kind document_kind(struct str key, struct str *id)
+{
+    for (enum kind k = 0; k < KIND_COUNT; k++) {
+        *id = document_id(k, key);
+        if (id->p)
+            return k;
+    }
+    return KIND_COUNT;
 }
 
 struct sink {
@@ -108,7 +132,7 @@ static void each_secret(const struct document_codec *codec, enum kind kind, json
         const struct plugin *p = trie_get(codec->plugins, str_of(name), TRIE_EXACT);
         if (!p)
             continue;
-        const struct fields *fields = kind == KIND_CONSUMER && p->consumer ? p->consumer : p->conf;
+        const struct fields *fields = kinds[kind].identity && p->consumer ? p->consumer : p->conf;
         if (fields)
             fields_secrets(fields, conf, visit, arg);
     }

@@ -21,12 +21,15 @@ struct document_codec *document_codec_new(struct seal *seal, const struct plugin
 /* NULL is let pass. */
 void document_codec_free(struct document_codec *codec);
 
-/* "/routes/" and "/routes/1", in the arena. */
+/* "/routes/" and "/routes/1", in the arena. A credential's id is "USERNAME/credentials/ID", and its
+ * prefix that of consumers. */
 struct str document_prefix(struct arena *a, enum kind kind);
 struct str document_key(struct arena *a, enum kind kind, struct str id);
 /* The id in a key of that kind; absent when the key is another's, or that of something below a
  * document ("/consumers/x/credentials/y"). */
 struct str document_id(enum kind kind, struct str key);
+/* The kind and the id of a key; KIND_COUNT: of none. */
+enum kind document_kind(struct str key, struct str *id);
 
 /* What a document's secrets were found to be. */
 struct document_secrets {

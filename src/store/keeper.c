@@ -193,21 +193,16 @@ static void *keeper_main(void *arg)
 /* ---- Start and stop ----------------------------------------------------------------------------
  */
 
-struct load {
-    struct keeper *keeper;
-    enum kind kind;
-};
-
 static bool load_item(void *arg, const struct store_item *item)
 {
-    struct load *load = arg;
-    struct keeper *k = load->keeper;
-    struct str id = document_id(load->kind, item->key);
+    struct keeper *k = arg;
     struct document_secrets secrets;
+    struct str id;
+    enum kind kind = document_kind(item->key, &id);
 
-    if (!id.p)
+    if (kind == KIND_COUNT)
         return true;
-    json_t *value = document_decode(k->codec, load->kind, item->value, &secrets);
+    json_t *value = document_decode(k->codec, kind, item->value, &secrets);
     if (secrets.odd)
         log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
                  "used as they are stored",
@@ -220,7 +215,7 @@ static bool load_item(void *arg, const struct store_item *item)
                   "secret.key; put that file back, or write the document anew",
                   STR_ARG(item->key), secrets.locked);
     else
-        builder_apply(k->builder, load->kind, id, item->modified, value);
+        builder_apply(k->builder, kind, id, item->modified, value);
     json_decref(value);
     return true;
 }
@@ -232,11 +227,10 @@ static bool load_all(struct keeper *k)
     struct arena a;
 
     arena_init(&a, NULL);
-    for (int kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++) {
-        struct load load = {k, (enum kind)kind};
-        status = k->store->ops->list(k->store, document_prefix(&a, load.kind), load_item, &load,
-                                     &err);
-    }
+    /* Kinds may share a folder: then the first of them has loaded the others'. */
+    for (enum kind kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++)
+        if (kind == 0 || !str_eq(kinds[kind].folder, kinds[kind - 1].folder))
+            status = k->store->ops->list(k->store, document_prefix(&a, kind), load_item, k, &err);
     if (status != STORE_OK)
         log_error("the configuration cannot be loaded: %.*s", STR_ARG(err));
     arena_fini(&a);

@@ -624,6 +624,118 @@ static void test_consumers(void **state)
     play(*state, turns, COUNT(turns));
 }
 
+#define CREDENTIAL(id, key)                                                          \
+    "{\"key\":\"/apisix/consumers/jack/credentials/" id "\",\"value\":{\"id\":\"" id \
+    "\",\"plugins\":{\"key-auth\":{\"key\":\"" key "\"}}}"
+#define KEY_AUTH(key) "{\"plugins\":{\"key-auth\":{\"key\":\"" key "\"}}}"
+
+static void test_credentials(void **state)
+{
+    static const struct turn turns[] = {
+        {"PUT", "consumers/jack/credentials/a", KEY_AUTH("a"), 404, ERROR("consumer not found")},
+        {"PUT", "consumers", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"k\"}}}",
+         201, NULL},
+        {"PUT", "consumers", "{\"username\":\"jackson\"}", 201, NULL},
+        {"GET", "consumers/jack/credentials", NULL, 404, NOT_FOUND},
+        {"GET", "consumers/jack/credentials/a", NULL, 404, NOT_FOUND},
+        {"PUT", "consumers/jack/credentials", KEY_AUTH("a"), 400, ERROR("missing credential id")},
+        {"POST", "consumers/jack/credentials", KEY_AUTH("a"), 405,
+         ERROR("not supported `POST` method for credential")},
+        {"PATCH", "consumers/jack/credentials/a", "{}", 405,
+         ERROR("not supported `PATCH` method for credential")},
+        {"PUT", "consumers/jack/credentials/a", KEY_AUTH("a"), 201, CREDENTIAL("a", "a") "}"},
+        {"PUT", "consumers/jack/credentials",
+         "{\"id\":\"b\",\"plugins\":{\"key-auth\":{\"key\":"
+         "\"b\"}}}",
+         201, CREDENTIAL("b", "b") "}"},
+        {"PUT", "consumers/jack/credentials/a", KEY_AUTH("a"), 200, CREDENTIAL("a", "a") "}"},
+        {"PUT", "consumers/jack/credentials/a", "{\"id\":\"b\"}", 400,
+         ERROR("wrong credential id")},
+        {"PUT", "consumers/jack/credentials/c", KEY_AUTH("b"), 400,
+         ERROR("duplicate key of plugin key-auth found with credential: b of consumer: jack")},
+        {"PUT", "consumers/jack/credentials/c", KEY_AUTH("k"), 400,
+         ERROR("duplicate key of plugin key-auth found with consumer: jack")},
+        {"PUT", "consumers",
+         "{\"username\":\"jackson\",\"plugins\":{\"key-auth\":{\"key\":\"b\"}}}", 400,
+         ERROR("duplicate key of plugin key-auth found with credential: b of consumer: jack")},
+        {"PUT", "consumers", "{\"username\":\"jack\",\"plugins\":{\"key-auth\":{\"key\":\"b\"}}}",
+         200, NULL},
+        {"PUT", "consumers/jack/credentials/c", "{\"plugins\":{\"counter\":{\"count\":1}}}", 400,
+         ERROR("only supports auth type plugins in consumer credential")},
+        {"PUT", "consumers/jack/credentials/c", "{\"plugins\":{\"nix\":{}}}", 400,
+         ERROR("invalid plugins configuration: unknown plugin [nix]")},
+        {"PUT", "consumers/jack/credentials/c",
+         "{\"plugins\":{\"key-auth\":{\"key\":\"x\"},"
+         "\"counter\":{\"count\":1}}}",
+         400,
+         ERROR(
+             "invalid configuration: property \\\"plugins\\\" validation failed: expect object to "
+             "have at most 1 properties")},
+        {"GET", "consumers/jack/credentials", NULL, 200,
+         "{\"total\":2,\"list\":[" CREDENTIAL("a", "a") ",\"createdIndex\":3,\"modifiedIndex\":5}"
+                                                        "," CREDENTIAL(
+                                                            "b", "b") ",\"createdIndex\":4,"
+                                                                      "\"modifiedIndex\":4}]}"},
+        {"GET", "consumers/jack/credentials/b", NULL, 200,
+         CREDENTIAL("b", "b") ",\"createdIndex\":4,\"modifiedIndex\":4}"},
+        {"GET", "consumers/jackson/credentials", NULL, 404, NOT_FOUND},
+        {"GET", "credentials", NULL, 404, ERROR("Unsupported resource type: credentials")},
+        {"GET", "consumers", NULL, 200,
+         "{\"total\":2,\"list\":[{\"key\":\"/apisix/consumers/"
+         "jack\",\"value\":{\"username\":\"jack\","
+         "\"plugins\":{\"key-auth\":{\"key\":\"b\"}}},\"createdIndex\":1,\"modifiedIndex\":6},"
+         "{\"key\":\"/apisix/consumers/jackson\",\"value\":{\"username\":\"jackson\"},"
+         "\"createdIndex\":2,\"modifiedIndex\":2}]}"},
+        {"GET", "consumers/jack/credentials/b/x", NULL, 404, ERROR("not found")},
+        {"GET", "consumers/jack/other", NULL, 404, ERROR("not found")},
+        {"DELETE", "consumers/jack/credentials", NULL, 400, ERROR("missing credential id")},
+        {"DELETE", "consumers/jack/credentials/b", NULL, 200,
+         "{\"key\":\"/apisix/consumers/jack/credentials/b\",\"deleted\":\"1\"}"},
+        {"DELETE", "consumers/jack/credentials/b", NULL, 404, NOT_FOUND},
+        {"DELETE", "consumers/jack", NULL, 200, NULL},
+        {"GET", "consumers/jack/credentials/a", NULL, 404, NOT_FOUND},
+        {"PUT", "consumers",
+         "{\"username\":\"jackson\",\"plugins\":{\"key-auth\":{\"key\":\"a\"}}}", 200, NULL},
+        {"POST", "schema/validate/credentials", "{\"desc\":\"d\"}", 200, ""},
+        {"GET", "schema/credential", NULL, 200, NULL},
+    };
+
+    play(*state, turns, COUNT(turns));
+}
+
+static void test_consumer_groups(void **state)
+{
+    static const struct turn turns[] = {
+        {"POST", "consumer_groups", "{\"plugins\":{}}", 405,
+         ERROR("not supported `POST` method for consumer group")},
+        {"PUT", "consumer_groups", "{\"plugins\":{}}", 400, ERROR("missing consumer group id")},
+        {"PUT", "consumer_groups/g", "{}", 400,
+         ERROR("invalid configuration: property \\\"plugins\\\" is required")},
+        {"PUT", "consumers", "{\"username\":\"jack\",\"group_id\":\"g\"}", 400,
+         ERROR("failed to fetch consumer group info by consumer group id [g], response code: 404")},
+        {"PUT", "consumer_groups/g", "{\"plugins\":{\"counter\":{\"count\":1}}}", 201, NULL},
+        {"PATCH", "consumer_groups/g/plugins/counter/count", "0", 400,
+         ERROR("failed to check the configuration of plugin counter err: property \\\"count\\\" "
+               "validation failed: expected 0 to be greater than 0")},
+        {"PUT", "consumers", "{\"username\":\"jack\",\"group_id\":\"g\"}", 201, NULL},
+        {"DELETE", "consumer_groups/g", NULL, 400,
+         ERROR("can not delete this consumer group, consumer [jack] is still using it now")},
+        {"DELETE", "consumers/jack", NULL, 200, NULL},
+        {"PUT", "upstreams/5", "{" NODES "}", 201, NULL},
+        {"PATCH", "consumer_groups/g",
+         "{\"plugins\":{\"traffic-split\":{\"rules\":[{\"weighted_upstreams\":[{\"upstream_id\":5}]"
+         "}]}"
+         "}}",
+         200, NULL},
+        {"DELETE", "upstreams/5", NULL, 400,
+         ERROR("can not delete this upstream, plugin in consumer_group [g] is still using it now")},
+        {"DELETE", "consumer_groups/g", NULL, 200, NULL},
+        {"GET", "schema/consumer_group", NULL, 200, NULL},
+    };
+
+    play(*state, turns, COUNT(turns));
+}
+
 static void test_catalog(void **state)
 {
     static const struct turn turns[] = {
@@ -1163,13 +1275,29 @@ static void test_store_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),          TEST(test_ids),         TEST(test_bodies),
-        TEST(test_paths),         TEST(test_references),  TEST(test_consumers),
-        TEST(test_catalog),       TEST(test_pages),       TEST(test_filters),
-        TEST(test_times),         TEST(test_big_body),    TEST(test_keys),
-        TEST(test_no_keys),       TEST(test_addresses),   TEST(test_headers),
-        TEST(test_older_version), TEST(test_store_fails), TEST(test_patch),
-        TEST(test_patch_times),   TEST(test_patch_raced), TEST(test_patch_depth),
+        TEST(test_life),
+        TEST(test_ids),
+        TEST(test_bodies),
+        TEST(test_paths),
+        TEST(test_references),
+        TEST(test_consumers),
+        TEST(test_catalog),
+        TEST(test_pages),
+        TEST(test_filters),
+        TEST(test_times),
+        TEST(test_big_body),
+        TEST(test_keys),
+        TEST(test_no_keys),
+        TEST(test_addresses),
+        TEST(test_headers),
+        TEST(test_older_version),
+        TEST(test_store_fails),
+        TEST(test_patch),
+        TEST(test_patch_times),
+        TEST(test_patch_raced),
+        TEST(test_patch_depth),
+        TEST(test_credentials),
+        TEST(test_consumer_groups),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

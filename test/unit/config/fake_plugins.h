@@ -186,7 +186,8 @@ static inline bool put(struct builder *b, enum kind kind, const char *id, const 
 
 static inline struct builder *fake_builder(bool host_first)
 {
-    struct builder_env env = {fake_plugins, host_first, true};
+    struct builder_env env = {
+        .plugins = fake_plugins, .router_host_first = host_first, .verify_upstreams = true};
 
     return builder_new(&env);
 }

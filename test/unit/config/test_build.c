@@ -442,8 +442,14 @@ static const struct check_case check_cases[] = {
      "duplicate key of plugin key-auth found with consumer: bob", false},
     {KIND_CONSUMER, "{\"username\":\"bob\",\"plugins\":{\"key-auth\":{\"key\":\"taken\"}}}", NULL,
      false},
-    {KIND_CONSUMER, "{\"username\":\"jack\",\"group_id\":\"g\"}",
-     "failed to fetch consumer group info by consumer group id [g], response code: 404", false},
+    {KIND_CONSUMER, "{\"username\":\"jack\",\"group_id\":\"g\"}", NULL, false},
+    {KIND_CREDENTIAL, "{\"plugins\":{\"key-auth\":{\"key\":\"taken\"}}}",
+     "duplicate key of plugin key-auth found with consumer: bob", false},
+    {KIND_CREDENTIAL, "{\"plugins\":{\"key-auth\":{\"key\":\"free\"}}}", NULL, false},
+    {KIND_CREDENTIAL, "{\"plugins\":{\"a\":{}}}",
+     "only supports auth type plugins in consumer credential", false},
+    {KIND_CONSUMER_GROUP, "{}", "property \"plugins\" is required", true},
+    {KIND_CONSUMER_GROUP, "{\"plugins\":{\"nix\":{}}}", "unknown plugin [nix]", false},
 };
 
 static void test_check(void **state)
@@ -566,11 +572,13 @@ static const char *owner_of(struct builder *b, const char *key)
     const struct snapshot *s = builder_publish(b);
     const struct credential *c = snapshot_credential(s, "key-auth", str_of(key));
 
-    if (c) {
-        assert_ptr_equal(snapshot_consumer(s, c->consumer->username), c->consumer);
+    const struct consumer *owner = c ? snapshot_owner(s, c) : NULL;
+    if (owner) {
+        assert_ptr_equal(snapshot_consumer(s, c->username), owner);
         assert_true(str_eq(((const struct fake_consumer *)c->conf)->key, str_of(key)));
     }
-    snprintf(name, sizeof(name), "%.*s", STR_ARG(c ? c->consumer->username : STR("-")));
+    snprintf(name, sizeof(name), "%.*s%s%.*s", STR_ARG(owner ? owner->username : STR("-")),
+             owner && c->id.p ? "/" : "", STR_ARG(owner ? c->id : STR("")));
     snapshot_put(s);
     return name;
 }
@@ -635,6 +643,73 @@ static void test_consumer_plugins(void **state)
     assert_null(snapshot_credential(s, "hmac-auth", STR("k")));
     /* What should restrict bob cannot run, so bob cannot come in. */
     assert_null(snapshot_credential(s, "key-auth", STR("l")));
+    snapshot_put(s);
+    builder_free(b);
+    assert_int_equal(fake_alive, 0);
+}
+
+static void put_credential(struct builder *b, const char *id, const char *key)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "{\"plugins\":{\"key-auth\":{\"key\":\"%s\"}}}", key);
+    assert_true(put(b, KIND_CREDENTIAL, id, text));
+}
+
+/* Documents of their own: whoever comes first, consumer or credential. */
+static void test_credential_documents(void **state)
+{
+    struct builder *b = fake_builder(true);
+
+    (void)state;
+    put_credential(b, "ann/credentials/1", "x");
+    assert_string_equal(owner_of(b, "x"), "-");
+    put_consumer(b, "ann", "own");
+    assert_string_equal(owner_of(b, "x"), "ann/1");
+    assert_string_equal(owner_of(b, "own"), "ann");
+    put_consumer(b, "ann", "other");
+    assert_string_equal(owner_of(b, "x"), "ann/1");
+    /* The next one with the same key waits, be it the same consumer's. */
+    put_credential(b, "ann/credentials/2", "x");
+    put_consumer(b, "bob", "x");
+    assert_string_equal(owner_of(b, "x"), "ann/1");
+    put_credential(b, "ann/credentials/1", "y");
+    assert_string_equal(owner_of(b, "x"), "ann/2");
+    assert_string_equal(owner_of(b, "y"), "ann/1");
+    put(b, KIND_CREDENTIAL, "ann/credentials/2", NULL);
+    assert_string_equal(owner_of(b, "x"), "bob");
+    /* What should restrict the consumer cannot run: it has no way in. */
+    put(b, KIND_CONSUMER, "ann", "{\"username\":\"ann\",\"plugins\":{\"acl\":{}}}");
+    assert_string_equal(owner_of(b, "y"), "-");
+    put(b, KIND_CONSUMER, "ann", "{\"username\":\"ann\"}");
+    assert_string_equal(owner_of(b, "y"), "ann/1");
+    put(b, KIND_CONSUMER, "ann", NULL);
+    assert_string_equal(owner_of(b, "y"), "-");
+    builder_free(b);
+}
+
+static void test_groups(void **state)
+{
+    struct builder *b = fake_builder(true);
+
+    (void)state;
+    put(b, KIND_CONSUMER, "ann", "{\"username\":\"ann\",\"group_id\":7}");
+    put(b, KIND_CONSUMER_GROUP, "7", "{\"plugins\":{\"a\":{\"tag\":\"g\"},\"key-auth\":{}}}");
+    assert_true(str_eq(builder_user(b, KIND_CONSUMER_GROUP, STR("7"), KIND_CONSUMER), STR("ann")));
+    const struct snapshot *s = builder_publish(b);
+    const struct consumer_group *g = snapshot_group(s, snapshot_consumer(s, STR("ann"))->group_id);
+    assert_int_equal(g->nuses, 1);
+    assert_false(g->closed);
+    assert_true(str_eq(((const struct fake_conf *)g->uses[0].conf)->tag, STR("g")));
+    put(b, KIND_CONSUMER_GROUP, "7", "{\"plugins\":{\"acl\":{}}}");
+    const struct snapshot *next = builder_publish(b);
+    assert_true(snapshot_group(next, STR("7"))->closed);
+    assert_ptr_equal(snapshot_group(s, STR("7")), g);
+    snapshot_put(s);
+    snapshot_put(next);
+    put(b, KIND_CONSUMER_GROUP, "7", NULL);
+    s = builder_publish(b);
+    assert_null(snapshot_group(s, STR("7")));
     snapshot_put(s);
     builder_free(b);
     assert_int_equal(fake_alive, 0);
@@ -734,6 +809,8 @@ int main(void)
         cmocka_unit_test(test_upstream_settings),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_consumer_plugins),
+        cmocka_unit_test(test_credential_documents),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_reclaim),
         cmocka_unit_test(test_schemas),
     };
