@@ -106,6 +106,7 @@ def test_accepted_by_the_kernel_alone(make_gw, upstream):
         for w in wires:
             assert w.response().text == "whole"
             assert w.closed()
+            w.close()
         assert exit_code(gw) == 0
 
 
