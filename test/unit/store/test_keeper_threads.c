@@ -291,7 +291,8 @@ static void test_loads(void **state)
     log_setup(NULL, LOG_WARN);
     assert_string_equal(p->builder->applied,
                         "/upstreams/b@5 /upstreams/a@4 /services/1@9 /consumers/jack@2 "
-                        "/routes/1@1 ");
+                        "/credentials/jack/credentials/c@6 /routes/1@1 ");
+
     assert_int_equal(log_lines, 2);
     assert_int_equal(p->published, 6);
     const struct snapshot *s = keeper_snapshot(p->keeper);
