@@ -380,7 +380,14 @@ static void op_fail(struct stream *stream, enum reason why)
 {
     struct h1_conn *c = conn_of(stream);
 
-    close_conn(c, why, c->responded);
+    if (!c->responded || c->response_framing == H1_TO_END) {
+        close_conn(c, why, c->responded);
+        return;
+    }
+    /* The framing shows that the response is cut; a reset would take along what was already sent. */
+    c->server->thread->count.by_reason[why]++;
+    c->response_done = true;
+    linger(c);
 }
 
 static void op_pause(struct stream *stream)
