@@ -2,6 +2,7 @@
 /* What the program knows about itself: plugins, schemas, validation against them
  * (apisix/admin/plugins.lua, schema.lua). */
 #include "admin/admin_int.h"
+#include "config/fields.h"
 
 static struct str subsystem_of(struct call *c)
 {
@@ -57,6 +58,8 @@ static json_t *plugins_all(struct call *c)
             json_object_set_new(one, "type", json_string("auth"));
         if (plugin_has_consumer(p))
             json_object_set_new(one, "consumer_schema", builder_plugin_schema(b, name, true));
+        if (p->metadata)
+            json_object_set_new(one, "metadata_schema", fields_schema(p->metadata));
         json_object_set_new(all, p->name, one);
     }
     return all;

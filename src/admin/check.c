@@ -167,17 +167,27 @@ static bool check_username(struct call *c, struct str name)
     return false;
 }
 
+/* Metadata go by their plugin's name, in the URL; it ends up in the body. */
+static bool check_plugin(struct call *c, struct str *id)
+{
+    *id = c->id;
+    if (c->id.p && json_object_set_new(c->json, "id", json_stringn(id->p, id->n)) == 0)
+        return true;
+    reply_error(c, 400, c->id.p ? "invalid plugin name" : "missing plugin name");
+    return false;
+}
+
 bool check_write(struct call *c, bool wanted, struct str *id)
 {
     struct builder *b = keeper_builder(c->keeper);
-    bool consumer = c->kind == KIND_CONSUMER;
+    bool consumer = c->kind == KIND_CONSUMER, metadata = c->kind == KIND_PLUGIN_METADATA;
     struct str err = STR_NONE;
 
     if (!check_body(c))
         return false;
     if (consumer)
         *id = id_of(c->a, json_object_get(c->json, "username"));
-    else if (!check_id(c, wanted, id))
+    else if (!(metadata ? check_plugin(c, id) : check_id(c, wanted, id)))
         return false;
     if (!check_times(c) || !check_pairs(c))
         return false;

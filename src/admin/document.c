@@ -56,6 +56,8 @@ static void times_set(struct call *c, const json_t *before)
     const json_t *created = json_object_get(before, "create_time");
     json_int_t now = (json_int_t)time(NULL);
 
+    if (!kinds[c->kind].times)
+        return;
     json_object_set_new(c->json, "create_time",
                         json_is_number(created) ? json_deep_copy(created) : json_integer(now));
     json_object_set_new(c->json, "update_time", json_integer(now));

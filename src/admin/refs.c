@@ -26,6 +26,7 @@ static const struct {
     {KIND_PLUGIN_CONFIG, "plugin_config"},
     {KIND_CONSUMER, "consumer"},
     {KIND_CONSUMER_GROUP, "consumer_group"},
+    {KIND_GLOBAL_RULE, "global_rules"},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

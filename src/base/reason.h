@@ -52,6 +52,7 @@
     /* routing and plugins */                                                                     \
     X(NO_ROUTE, INFO, 404, "no route matches")                                                    \
     X(ROUTE_BROKEN, WARN, 503, "the route refers to something that is missing or cannot run")     \
+    X(GLOBAL_BROKEN, WARN, 503, "a global rule that guards every request cannot run")             \
     X(PLUGIN_REPLY, DEBUG, 0, "a plugin answered")                                                \
     X(PLUGIN_DROP, INFO, 0, "a plugin dropped the connection")                                    \
     X(PLUGIN_FAULT, ERROR, 500, "a plugin failed")                                                \

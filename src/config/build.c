@@ -224,6 +224,10 @@ static bool compile_doc(struct compile *c, const union any_doc *d)
         return compile_service(c, &d->service);
     case KIND_PLUGIN_CONFIG:
         return compile_plugins(c, d->plugin_config.plugins);
+    case KIND_PLUGIN_METADATA:
+        return compile_metadata(c);
+    case KIND_GLOBAL_RULE:
+        return compile_global_rule(c, &d->plugin_config);
     case KIND_CONSUMER_GROUP:
         return compile_group(c, &d->plugin_config);
     case KIND_CONSUMER:
@@ -263,6 +267,7 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
 
     arena_init(&c->scratch, &b->scratch);
     c->id = id;
+    c->value = value;
     c->key = item_key(&c->scratch, c->kind, id);
     if (c->kind == KIND_ROUTE && !check_pairs(c, value))
         return NULL;
@@ -343,6 +348,12 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
     case KIND_CONSUMER:
     case KIND_CREDENTIAL:
         consumer_replace(b, item, old, new);
+        break;
+    case KIND_PLUGIN_METADATA:
+        metadata_replace(b, item, new);
+        break;
+    case KIND_GLOBAL_RULE:
+        b->globals_changed = true;
         break;
     case KIND_CONSUMER_GROUP:
         group_replace(b, item, new);
@@ -476,6 +487,7 @@ void builder_free(struct builder *b)
         garbage_fini(&v->dead);
         free(v);
     }
+    globals_drop(b);
     garbage_fini(&b->dead);
     router_fini(&b->router);
     for (enum kind k = 0; k < KIND_COUNT; k++) {
@@ -488,6 +500,7 @@ void builder_free(struct builder *b)
     trie_free(b->credentials);
     trie_free(b->consumers);
     trie_free(b->groups);
+    trie_free(b->metadata);
     trie_free(b->plugins);
     free(b->slots);
     free(b->free_slots);

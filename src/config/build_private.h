@@ -83,7 +83,8 @@ struct object {
         struct link *link;       /* route: without what its references give */
         struct service *service; /* service */
         struct consumer_group *group;
-        struct {                       /* consumer, credential */
+        void *metadata; /* plugin metadata: of the plugin's table; NULL: it has none */
+        struct {        /* consumer, credential */
             struct consumer *consumer; /* NULL: a credential */
             struct claim *claims;
             unsigned nclaims;
@@ -127,7 +128,9 @@ struct builder {
     int64_t revision;
     struct garbage dead;
     struct router router;
-    struct trie *credentials, *consumers, *groups;
+    struct trie *credentials, *consumers, *groups, *metadata;
+    struct globals *globals; /* NULL: no global rules */
+    bool globals_changed;
     const struct upstream **slots; /* room for slots_max */
     uint64_t slots_born;
     uint32_t nslots, nslots_published, slots_max;
@@ -155,9 +158,10 @@ void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
 struct compile {
     struct builder *b;
     enum kind kind;
-    struct str id, key;   /* "1", "/routes/1" */
-    bool strict;          /* a write: all that is wrong is refused; else what is stored is served */
-    bool by_schema;       /* the error came from the kind's table */
+    struct str id, key; /* "1", "/routes/1" */
+    bool strict;        /* a write: all that is wrong is refused; else what is stored is served */
+    bool by_schema;     /* the error came from the kind's table */
+    const json_t *value;
     struct arena scratch; /* the parsed document, messages */
     struct object *o;
     struct str err;
@@ -179,11 +183,15 @@ bool compile_service(struct compile *c, const struct service_doc *d);
 bool compile_consumer(struct compile *c, const struct consumer_doc *d);
 bool compile_credential(struct compile *c, const struct credential_doc *d);
 bool compile_group(struct compile *c, const struct plugin_config_doc *d);
+bool compile_global_rule(struct compile *c, const struct plugin_config_doc *d);
+bool compile_metadata(struct compile *c);
 /* The object will refer to that document; nothing for a trial or an absent id. */
 void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id);
 
 /* It tells who the consumer is. */
 bool entry_is_auth(const struct plugin_entry *e);
+/* It decides who may pass, in that way or another. */
+bool entry_is_guard(const struct plugin_entry *e);
 /* Whole milliseconds, at least one. */
 int64_t compile_ms(double seconds);
 /* `$secret://…`, `$ENV://…`: stands for a value that is kept elsewhere. */
@@ -221,6 +229,12 @@ void route_link(struct builder *b, struct item *item);
 /* The consumer's entries in the tries change from one object to the other; either may be NULL. */
 void consumer_replace(struct builder *b, struct item *item, struct object *old, struct object *new);
 void group_replace(struct builder *b, struct item *item, struct object *new);
+void metadata_replace(struct builder *b, struct item *item, struct object *new);
+
+/* Merges the global rules anew; gives up the merged ones; puts them into a snapshot. */
+void globals_renew(struct builder *b);
+void globals_drop(struct builder *b);
+void globals_show(const struct builder *b, struct snapshot *s);
 /* The claim that has this credential now; NULL: free. */
 const struct claim *claim_owner(const struct builder *b, const struct claim *c);
 

@@ -10,13 +10,15 @@
 /* X(constant, collection in URLs, name in messages)
  * The order is the order in which documents are compiled at start: what is referred to comes first.
  */
-#define KINDS(X)                                           \
-    X(UPSTREAM, "upstreams", "upstream")                   \
-    X(SERVICE, "services", "service")                      \
-    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")    \
-    X(CONSUMER_GROUP, "consumer_groups", "consumer group") \
-    X(CONSUMER, "consumers", "consumer")                   \
-    X(CREDENTIAL, "credentials", "credential")             \
+#define KINDS(X)                                             \
+    X(UPSTREAM, "upstreams", "upstream")                     \
+    X(SERVICE, "services", "service")                        \
+    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")      \
+    X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata") \
+    X(GLOBAL_RULE, "global_rules", "global rule")            \
+    X(CONSUMER_GROUP, "consumer_groups", "consumer group")   \
+    X(CONSUMER, "consumers", "consumer")                     \
+    X(CREDENTIAL, "credentials", "credential")               \
     X(ROUTE, "routes", "route")
 
 enum kind {
@@ -35,6 +37,7 @@ struct kind_info {
     const char *shape;           /* of the id behind the folder: "*", or parts split by slashes, of
                                     which "*" stands for anything */
     bool identity;               /* its plugins are parsed by their consumer tables */
+    bool times;                  /* create_time and update_time are kept in it */
 };
 
 extern const struct kind_info kinds[KIND_COUNT];

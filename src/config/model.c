@@ -212,6 +212,25 @@ static const struct fields consumer_group_fields = {consumer_group_rows, NULL,
                                                     sizeof(struct plugin_config_doc), false,
                                                     "Plugins that several consumers share."};
 
+static const struct field global_rule_rows[] = {
+    MODEL_ID_ROW,
+    {"plugins", FIELD_MAP, .flags = FIELD_REQUIRED, AT(plugins), .doc = "Plugins by name."},
+    MODEL_TIME_ROWS,
+    {0},
+};
+static const struct fields global_rule_fields = {global_rule_rows, NULL,
+                                                 sizeof(struct plugin_config_doc), false,
+                                                 "Plugins that run for every request."};
+
+/* What is in it is said by the plugin's own table. */
+static const struct field metadata_rows[] = {
+    {"id", FIELD_STR, .at = offsetof(struct doc_head, id),
+     .doc = "Name of the plugin; given by the URL."},
+    {0},
+};
+static const struct fields metadata_fields = {metadata_rows, NULL, sizeof(struct doc_head), true,
+                                              "What a plugin is told once, for all its places."};
+
 /* ---- Kinds ---- */
 
 #define METHODS_ALL   "GET PUT POST DELETE PATCH"
@@ -219,16 +238,21 @@ static const struct fields consumer_group_fields = {consumer_group_rows, NULL,
 
 #define METHODS_WHOLE "GET PUT DELETE"
 
-/* Fields, methods, folder in the store, shape of ids there, identity. */
-#define UPSTREAM_PARTS      &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false
-#define SERVICE_PARTS       &service_fields, METHODS_ALL, TEXT("services"), "*", false
-#define PLUGIN_CONFIG_PARTS &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false
+/* Fields, methods, folder in the store, shape of ids there, identity, times. */
+#define UPSTREAM_PARTS &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true
+#define SERVICE_PARTS  &service_fields, METHODS_ALL, TEXT("services"), "*", false, true
+#define PLUGIN_CONFIG_PARTS \
+    &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false, true
 #define CONSUMER_GROUP_PARTS \
-    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false
-#define CONSUMER_PARTS &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true
+    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false, true
+#define CONSUMER_PARTS &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true, true
 #define CREDENTIAL_PARTS \
-    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true
-#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false
+    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true
+#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true
+
+#define PLUGIN_METADATA_PARTS \
+    &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false
+#define GLOBAL_RULE_PARTS &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true
 
 #define TEXT(literal)                \
     {                                \

@@ -116,23 +116,26 @@ extern const char *const model_methods[]; /* in the order of enum method */
         "name", FIELD_STR, .at = offsetof(struct doc_head, name), .min = (shortest), \
                            .max = (longest), .doc = "A name for people."             \
     }
+#define MODEL_ID_ROW                                                                     \
+    {                                                                                    \
+        "id", FIELD_ANY_OF, .flags = FIELD_AS_TEXT, .at = offsetof(struct doc_head, id), \
+                            .of = model_id_rows,                                         \
+                            .doc = "Identifier; given by the URL when it is left out."   \
+    }
+#define MODEL_TIME_ROWS                                                                   \
+    {"create_time", FIELD_INT, .at = offsetof(struct doc_head, create_time),              \
+     .doc = "Set by the gateway: when it was made, in seconds since 1970."},              \
+    {                                                                                     \
+        "update_time", FIELD_INT,                                                         \
+            .at = offsetof(struct doc_head, update_time),                                 \
+            .doc = "Set by the gateway: when it was last changed, in seconds since 1970." \
+    }
 #define MODEL_HEAD_ROWS                                                                        \
-    {"id",                                                                                     \
-     FIELD_ANY_OF,                                                                             \
-     .flags = FIELD_AS_TEXT,                                                                   \
-     .at = offsetof(struct doc_head, id),                                                      \
-     .of = model_id_rows,                                                                      \
-     .doc = "Identifier; given by the URL when it is left out."},                              \
+    MODEL_ID_ROW,                                                                              \
         {"desc", FIELD_STR, .at = offsetof(struct doc_head, desc), .max = 256,                 \
          .doc = "A description for people."},                                                  \
         {"labels", FIELD_MAP, .at = offsetof(struct doc_head, labels), .of = &model_label_row, \
          .doc = "key/value pairs to specify attributes"},                                      \
-        {"create_time", FIELD_INT, .at = offsetof(struct doc_head, create_time),               \
-         .doc = "Set by the gateway: when it was made, in seconds since 1970."},               \
-    {                                                                                          \
-        "update_time", FIELD_INT, .at = offsetof(struct doc_head, update_time),                \
-                                  .doc = "Set by the gateway: when it was last changed, in "   \
-                                         "seconds since 1970."                                 \
-    }
+        MODEL_TIME_ROWS
 
 #endif

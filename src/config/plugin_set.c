@@ -92,6 +92,11 @@ bool entry_is_auth(const struct plugin_entry *e)
     return e->use.plugin ? e->use.plugin->auth : is_one_of(auths, e->name);
 }
 
+bool entry_is_guard(const struct plugin_entry *e)
+{
+    return entry_is_auth(e) || is_one_of(guards, e->name);
+}
+
 bool compile_is_reference(struct str s)
 {
     return str_starts(s, STR("$secret://")) || str_eq_nocase(str_head(s, 7), STR("$ENV://"));
@@ -254,7 +259,7 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     entry->use.conf = NULL;
     if (c->strict)
         return false;
-    bool guard = entry_is_auth(entry) || is_one_of(guards, entry->name);
+    bool guard = entry_is_guard(entry);
     log_warn("%.*s: %.*s: %s", STR_ARG(c->key), STR_ARG(c->err),
              guard ? "what it guards is closed" : "the plugin is left out");
     c->err = STR_NONE;

@@ -91,6 +91,8 @@ static struct version *version_new(struct builder *b)
     s->credentials = b->credentials;
     s->consumers = b->consumers;
     s->groups = b->groups;
+    s->metadata = b->metadata;
+    globals_show(b, s);
     atomic_init(&s->refs, 1); /* the builder's, as long as it is the newest */
     return v;
 }
@@ -101,6 +103,8 @@ const struct snapshot *builder_publish(struct builder *b)
 
     if (b->changed) {
         link_dirty(b);
+        if (b->globals_changed)
+            globals_renew(b);
         struct version *v = version_new(b);
         list_append(&b->versions, &v->link);
         if (old) {

@@ -56,3 +56,8 @@ const struct consumer_group *snapshot_group(const struct snapshot *s, struct str
 {
     return trie_get(s->groups, id, TRIE_EXACT);
 }
+
+const void *snapshot_metadata(const struct snapshot *s, const char *plugin)
+{
+    return s->metadata ? trie_get(s->metadata, str_of(plugin), TRIE_EXACT) : NULL;
+}

@@ -159,12 +159,14 @@ struct snapshot {
     uint64_t version;
     int64_t revision; /* of the store's last change in it */
     const struct router *router;
-    const struct chain *global;              /* global rules, merged; NULL: none */
+    const struct chain *global; /* global rules, merged; NULL: none */
+    bool global_closed; /* a global rule that guards everything cannot run: nothing passes */
     const struct upstream *const *upstreams; /* by slot; entries may be NULL */
     uint32_t nupstreams;
     const struct trie *credentials; /* key: snapshot_credential_key; value: struct credential */
     const struct trie *consumers;   /* by username; value: struct consumer */
     const struct trie *groups;      /* by id; value: struct consumer_group */
+    const struct trie *metadata;    /* by plugin; value: parsed by the plugin's metadata table */
     atomic_uint refs;               /* threads that hold it; builder-private otherwise */
 };
 
@@ -176,6 +178,8 @@ const struct credential *snapshot_credential(const struct snapshot *s, const cha
 const struct consumer *snapshot_owner(const struct snapshot *s, const struct credential *c);
 /* NULL: not there, or closed. */
 const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username);
+/* NULL: none is stored, or the plugin has no table for it. */
+const void *snapshot_metadata(const struct snapshot *s, const char *plugin);
 const struct consumer_group *snapshot_group(const struct snapshot *s, struct str id);
 
 /* A thread takes and gives back a snapshot. Cheap, but shared: once per thread and change, not per

@@ -256,6 +256,10 @@ static bool after_request(struct exchange *ex)
 
 static bool step_request(struct exchange *ex)
 {
+    if (ex->hold->snapshot->global_closed) {
+        exchange_fail(ex, REASON_GLOBAL_BROKEN);
+        return true;
+    }
     if (ex->route && ex->route->broken) {
         exchange_fail(ex, REASON_ROUTE_BROKEN);
         return true;

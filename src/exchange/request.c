@@ -260,6 +260,11 @@ void consumer_attach(struct exchange *ex, const struct consumer *c)
     identity_header(ex, STR("X-Consumer-Custom-ID"), c->custom_id);
 }
 
+const void *plugin_metadata(const struct exchange *ex, const char *plugin)
+{
+    return snapshot_metadata(ex->hold->snapshot, plugin);
+}
+
 const struct consumer *ex_consumer(const struct exchange *ex)
 {
     return ex->consumer;

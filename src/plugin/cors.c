@@ -61,8 +61,8 @@ static const struct field rows[] = {
             "may match anywhere in the origin unless it says `^` and `$`."},
     {"allow_origins_by_metadata", FIELD_LIST, .flags = FIELD_UNIQUE, AT(by_metadata), .min = 1,
      .of = &rule_row,
-     .doc = "Names of lists of origins in the plugin's metadata. No metadata are read by this "
-            "version: only `allow_origins` counts, unless it is `*`."},
+     .doc = "Names of lists of origins in the plugin's metadata, whose origins may read the "
+            "answer too. Beside them `allow_origins` does not count while it is `*`."},
     {"timing_allow_origins", FIELD_STR, AT(timing_allow_origins), .pattern = ORIGINS_PATTERN,
      .doc = "Origins that may read timings, as in `allow_origins`."},
     {"timing_allow_origins_by_regex", FIELD_LIST, .flags = FIELD_UNIQUE, AT(timing_by_regex),
@@ -174,6 +174,36 @@ static struct str allowed(const struct origins *o, struct str origin)
     return STR_NONE;
 }
 
+static bool list_has(struct str list, struct str origin)
+{
+    struct str one;
+
+    if (is(list, "*") || is(list, "**"))
+        return true;
+    while (list.p) {
+        str_cut(list, ',', &one, &list);
+        if (str_eq(one, origin))
+            return true;
+    }
+    return false;
+}
+
+/* The origin, when a list of the metadata that the configuration names has it. */
+static struct str allowed_by_metadata(struct exchange *ex, const struct cors *c, struct str origin)
+{
+    const struct cors_metadata *m = c->by_metadata.n && origin.p ? plugin_metadata(ex, "cors")
+                                                                 : NULL;
+    const struct str *names = c->by_metadata.items;
+
+    for (size_t i = 0; m && i < m->allow_origins.n; i++) {
+        const struct field_pair *pair = (const struct field_pair *)m->allow_origins.items + i;
+        for (size_t k = 0; k < c->by_metadata.n; k++)
+            if (str_eq(pair->key, names[k]) && list_has(pair->value, origin))
+                return origin;
+    }
+    return STR_NONE;
+}
+
 static void set_or_remove(struct exchange *ex, struct str name, struct str value)
 {
     if (value.n)
@@ -202,10 +232,10 @@ static enum verdict cors_header_filter(struct exchange *ex, const void *conf, vo
     const struct cors *c = conf;
     const struct cors_frame *f = frame;
     bool any = is(c->allow_origins, "*");
-    struct str origin = STR_NONE;
+    struct str origin = allowed_by_metadata(ex, c, f->origin);
 
-    /* Lists by metadata come first, and beside them `*` does not count; there are none yet. */
-    if (c->by_metadata.n == 0 || (f->origin.p && !any))
+    /* Lists by metadata come first, and beside them `*` does not count. */
+    if (!origin.p && (c->by_metadata.n == 0 || (f->origin.p && !any)))
         origin = allowed(&c->access, f->origin);
     if (!any)
         response_header_add(ex, STR("Vary"), STR("Origin"));

@@ -19,13 +19,19 @@ struct amount {
     struct text *text; /* with variables, or not a number at all: told when a request comes */
 };
 
+/* Of the headers with the quota; also the plugin's metadata. */
+struct names {
+    struct str limit, remaining, reset;
+};
+
 /* One limit, compiled: the plugin's own, or a rule's. */
 struct limit {
     struct amount count, window;
     struct text *key;  /* NULL: a constant, which is in the id */
     bool optional;     /* a rule: without a value for its key it does not apply */
     struct hash128 id; /* of a group, or of a resource and this configuration of it */
-    struct str limit_header, remaining_header, reset_header;
+    struct names names;
+    struct str prefix; /* of a rule's headers; absent: none */
 };
 
 struct rule_conf {
@@ -43,10 +49,6 @@ struct limit_conf {
     struct limit *limits;
     size_t nlimits;
     struct limit_group *shared; /* NULL: no group */
-};
-
-struct limit_metadata {
-    struct str limit_header, remaining_header, reset_header;
 };
 
 /* ---- The tables -------------------------------------------------------------------------------
@@ -129,18 +131,21 @@ static const struct field_rule limit_rules[] = {
 static const struct fields limit_fields = {limit_rows, limit_rules, sizeof(struct limit_conf), true,
                                            NULL};
 
-#define AT(member) .at = offsetof(struct limit_metadata, member)
+/* RFC 9110 §5.1. */
+#define HEADER_NAME "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+#define AT(member)  .at = offsetof(struct names, member)
 static const struct field metadata_rows[] = {
-    {"limit_header", FIELD_STR, AT(limit_header), .def = "\"X-RateLimit-Limit\"",
+    {"limit_header", FIELD_STR, AT(limit), .pattern = HEADER_NAME, .def = "\"X-RateLimit-Limit\"",
      .doc = "Name of the header with the limit."},
-    {"remaining_header", FIELD_STR, AT(remaining_header), .def = "\"X-RateLimit-Remaining\"",
+    {"remaining_header", FIELD_STR, AT(remaining), .pattern = HEADER_NAME,
+     .def = "\"X-RateLimit-Remaining\"",
      .doc = "Name of the header with the number of requests left."},
-    {"reset_header", FIELD_STR, AT(reset_header), .def = "\"X-RateLimit-Reset\"",
+    {"reset_header", FIELD_STR, AT(reset), .pattern = HEADER_NAME, .def = "\"X-RateLimit-Reset\"",
      .doc = "Name of the header with the seconds until the window ends."},
     {0},
 };
 #undef AT
-static const struct fields metadata_fields = {metadata_rows, .size = sizeof(struct limit_metadata),
+static const struct fields metadata_fields = {metadata_rows, .size = sizeof(struct names),
                                               .open = true};
 
 /* ---- Amounts ----------------------------------------------------------------------------------
@@ -172,25 +177,31 @@ static bool amount_value(struct exchange *ex, const struct amount *a, uint64_t *
 /* ---- Compiling --------------------------------------------------------------------------------
  */
 
-/* The names as plugin metadata gives them; there is none yet, so these are its defaults. A rule's
- * prefix goes before their "RateLimit-", once. */
+/* A rule's prefix goes before the name's "RateLimit-", once. */
+static struct str name_make(struct arena *a, struct str name, struct str prefix)
+{
+    ptrdiff_t at = str_search(name, STR("RateLimit-"));
+
+    if (!prefix.p || at < 0)
+        return name;
+    return arena_join(a, str_head(name, (size_t)at),
+                      arena_join(a, prefix, arena_join(a, STR("-"), str_from(name, (size_t)at))));
+}
+
+static struct names names_make(struct arena *a, const struct names *from, struct str prefix)
+{
+    return (struct names){name_make(a, from->limit, prefix), name_make(a, from->remaining, prefix),
+                          name_make(a, from->reset, prefix)};
+}
+
+/* The names while the plugin has no metadata. */
 static void limit_name(struct build *b, struct limit *l, struct str prefix)
 {
-    const struct {
-        struct str *to;
-        const char *name;
-    } names[] = {{&l->limit_header, "X-RateLimit-Limit"},
-                 {&l->remaining_header, "X-RateLimit-Remaining"},
-                 {&l->reset_header, "X-RateLimit-Reset"}};
+    static const struct names usual = {
+        {"X-RateLimit-Limit", 17}, {"X-RateLimit-Remaining", 21}, {"X-RateLimit-Reset", 17}};
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct str name = str_of(names[i].name);
-        ptrdiff_t at = str_search(name, STR("RateLimit-"));
-        *names[i].to = name;
-        if (prefix.p && at >= 0)
-            *names[i].to = arena_printf(build_arena(b), "%.*s%.*s-%.*s", (int)at, name.p,
-                                        STR_ARG(prefix), STR_ARG(str_from(name, (size_t)at)));
-    }
+    l->prefix = prefix;
+    l->names = names_make(build_arena(b), &usual, prefix);
 }
 
 /* What keeps these counters apart from all others. A configuration that changes starts anew;
@@ -340,16 +351,16 @@ static int find_demands(struct exchange *ex, const struct limit_conf *c, struct 
 
 static void show_quota(struct exchange *ex, const struct demand *d, struct limit_quota q)
 {
+    const struct names *metadata = plugin_metadata(ex, "limit-count");
     struct arena *a = ex_arena(ex);
+    struct names names = metadata ? names_make(a, metadata, d->limit->prefix) : d->limit->names;
     char *limit = arena_bytes(a, LIMIT_TEXT_SIZE), *remaining = arena_bytes(a, LIMIT_TEXT_SIZE),
          *reset = arena_bytes(a, LIMIT_TEXT_SIZE);
 
-    response_header_set(ex, d->limit->limit_header,
-                        str_make(limit, limit_number_text(d->ask.count, limit)));
-    response_header_set(ex, d->limit->remaining_header,
+    response_header_set(ex, names.limit, str_make(limit, limit_number_text(d->ask.count, limit)));
+    response_header_set(ex, names.remaining,
                         str_make(remaining, limit_number_text(q.remaining, remaining)));
-    response_header_set(ex, d->limit->reset_header,
-                        str_make(reset, limit_reset_text(q.reset, reset)));
+    response_header_set(ex, names.reset, str_make(reset, limit_reset_text(q.reset, reset)));
 }
 
 static enum verdict limit_access(struct exchange *ex, const void *conf, void *frame)

@@ -242,6 +242,15 @@ void response_body_changes(struct exchange *ex);
  * A longer one is passed on unheld, in pieces. */
 void response_body_hold(struct exchange *ex, size_t max);
 
+/* ---- Metadata ---------------------------------------------------------------------------------
+ */
+
+/* What is stored under /plugin_metadata of that plugin, parsed by its `metadata` table with its
+ * defaults; NULL: nothing is stored, or the plugin has no such table. Valid until the exchange
+ * ends, and the same throughout it. A FIELD_JSON member must not be used: its JSON is gone. Costs a
+ * look-up by name: ask when it is needed, not beforehand. */
+const void *plugin_metadata(const struct exchange *ex, const char *plugin);
+
 /* ---- Consumers --------------------------------------------------------------------------------
  */
 

@@ -127,6 +127,13 @@ static void each_secret(const struct document_codec *codec, enum kind kind, json
     json_t *conf;
 
     fields_secrets(kinds[kind].fields, value, visit, arg);
+    if (kind == KIND_PLUGIN_METADATA) {
+        const char *id = json_string_value(json_object_get(value, "id"));
+        const struct plugin *p = id ? trie_get(codec->plugins, str_of(id), TRIE_EXACT) : NULL;
+        if (p && p->metadata)
+            fields_secrets(p->metadata, value, visit, arg);
+        return;
+    }
     json_object_foreach(json_object_get(value, "plugins"), name, conf)
     {
         const struct plugin *p = trie_get(codec->plugins, str_of(name), TRIE_EXACT);

@@ -97,6 +97,7 @@ static const struct plugin fake_a = {
     .name = "a",
     .priority = 100,
     .conf = &fake_fields,
+    .metadata = &fake_fields,
     .frame_size = 24,
     .rewrite = fake_phase,
     .access = fake_phase,

@@ -715,6 +715,90 @@ static void test_groups(void **state)
     assert_int_equal(fake_alive, 0);
 }
 
+/* ---- Global rules ---- */
+
+static const char *global_now(struct builder *b, enum phase phase, bool *closed)
+{
+    const struct snapshot *s = builder_publish(b);
+    const char *text = phase_text(s->global, phase);
+
+    *closed = s->global_closed;
+    snapshot_put(s);
+    return text;
+}
+
+static void test_global_rules(void **state)
+{
+    struct builder *b = fake_builder(true);
+    bool closed;
+
+    (void)state;
+    assert_string_equal(global_now(b, PHASE_ACCESS, &closed), "");
+    put(b, KIND_GLOBAL_RULE, "1", "{\"plugins\":{\"a\":{\"tag\":\"1\"}}}");
+    const char *alone = global_now(b, PHASE_ACCESS, &closed);
+    assert_string_equal(alone, "a:1");
+    put(b, KIND_GLOBAL_RULE, "2", "{\"plugins\":{\"b\":{\"tag\":\"2\"}}}");
+    const struct snapshot *held = builder_publish(b);
+    assert_int_equal(held->global->n, 2);
+    /* What two rules have, none has; where it guards, both have it. */
+    put(b, KIND_GLOBAL_RULE, "3",
+        "{\"plugins\":{\"a\":{\"tag\":\"3\"},\"ip-restriction\":{\"tag\":\"3\"}}}");
+    put(b, KIND_GLOBAL_RULE, "4", "{\"plugins\":{\"ip-restriction\":{\"tag\":\"4\"}}}");
+    const struct snapshot *s = builder_publish(b);
+    assert_int_equal(s->global->n, 3);
+    assert_string_equal(s->global->steps[0].use.plugin->name, "ip-restriction");
+    assert_string_equal(s->global->steps[1].use.plugin->name, "ip-restriction");
+    assert_string_equal(s->global->steps[2].use.plugin->name, "b");
+    assert_false(s->global_closed);
+    snapshot_put(s);
+    put(b, KIND_GLOBAL_RULE, "3", NULL);
+    put(b, KIND_GLOBAL_RULE, "4", NULL);
+    assert_string_equal(phase_text(held->global, PHASE_ACCESS), "a:1 b:2");
+    snapshot_put(held);
+    /* A guard that cannot run closes all; any other plugin is left out. */
+    put(b, KIND_GLOBAL_RULE, "2", "{\"plugins\":{\"nix\":{}}}");
+    assert_string_equal(global_now(b, PHASE_ACCESS, &closed), "a:1");
+    assert_false(closed);
+    put(b, KIND_GLOBAL_RULE, "2", "{\"plugins\":{\"acl\":{}}}");
+    global_now(b, PHASE_ACCESS, &closed);
+    assert_true(closed);
+    put(b, KIND_GLOBAL_RULE, "2", NULL);
+    put(b, KIND_GLOBAL_RULE, "1", NULL);
+    assert_string_equal(global_now(b, PHASE_ACCESS, &closed), "");
+    assert_false(closed);
+    put(b, KIND_GLOBAL_RULE, "1", "{\"plugins\":{\"a\":{}}}");
+    builder_free(b);
+    assert_int_equal(fake_alive, 0);
+}
+
+static const struct fake_conf *metadata_now(struct builder *b)
+{
+    const struct snapshot *s = builder_publish(b);
+    const struct fake_conf *m = snapshot_metadata(s, "a");
+
+    snapshot_put(s);
+    return m;
+}
+
+static void test_metadata(void **state)
+{
+    struct builder *b = fake_builder(true);
+
+    (void)state;
+    assert_null(metadata_now(b));
+    put(b, KIND_PLUGIN_METADATA, "a", "{\"id\":\"a\",\"tag\":\"m\"}");
+    assert_true(str_eq(metadata_now(b)->tag, STR("m")));
+    /* A bad one does not take the place of what is there. */
+    assert_false(put(b, KIND_PLUGIN_METADATA, "a", "{\"n\":-1}"));
+    assert_true(str_eq(metadata_now(b)->tag, STR("m")));
+    put(b, KIND_PLUGIN_METADATA, "a", "{\"n\":5}");
+    assert_int_equal(metadata_now(b)->n, 5);
+    assert_true(put(b, KIND_PLUGIN_METADATA, "b", "{\"anything\":{}}"));
+    put(b, KIND_PLUGIN_METADATA, "a", NULL);
+    assert_null(metadata_now(b));
+    builder_free(b);
+}
+
 /* ---- Versions ---- */
 
 static void test_reclaim(void **state)
@@ -811,6 +895,8 @@ int main(void)
         cmocka_unit_test(test_consumer_plugins),
         cmocka_unit_test(test_credential_documents),
         cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_global_rules),
+        cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_reclaim),
         cmocka_unit_test(test_schemas),
     };
