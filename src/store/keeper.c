@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keeper's thread: a queue of tasks over the store and the builder. */
+/* The keeper's thread: a queue of tasks over the store and the builder. Changes that others make in
+ * the store come as one more task. */
 #include "store/keeper.h"
 
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
+#include "store/echo.h"
 
 /* While old snapshots are still out, the thread looks again after this long, then after twice as
  * long, and so on. */
@@ -27,11 +29,17 @@ struct keeper {
     keeper_publish_fn *publish;
     void *arg;
     pthread_t thread;
+    /* The thread's: our writes to a store that is watched; those of them whose outcome is unknown
+     * because the watch was interrupted. */
+    struct echo own, doubtful;
+    struct trie *unknown_kinds; /* the thread's: collections that were said to be ignored */
+    unsigned nunknown;
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
     struct task *first, **last;
     bool stopping;
+    struct store_batch *brought, **brought_last; /* by the store's watch */
     const struct snapshot *current; /* written by the thread alone, with the mutex held */
 };
 
@@ -103,6 +111,14 @@ static bool current_renew(struct keeper *k)
     return true;
 }
 
+static void current_publish(struct keeper *k)
+{
+    if (!current_renew(k))
+        return;
+    snapshot_get(k->current);
+    k->publish(k->arg, k->current);
+}
+
 enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
                                int64_t expect, struct store_item *out, struct arena *a,
                                struct str *err)
@@ -118,12 +134,146 @@ enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, 
         status = ops->del(k->store, out->key, &out->modified, err);
     if (status != STORE_OK)
         return status;
+    if (k->store->ops->watch)
+        echo_add(&k->own, out->key, out->modified);
     builder_apply(k->builder, kind, id, out->modified, value);
-    if (current_renew(k)) {
-        snapshot_get(k->current);
-        k->publish(k->arg, k->current);
-    }
+    current_publish(k);
     return status;
+}
+
+/* ---- What is in the store ----------------------------------------------------------------------
+ */
+
+/* A document as the store has it. What cannot be used changes nothing. */
+static void stored_apply(struct keeper *k, enum kind kind, struct str id,
+                         const struct store_item *item)
+{
+    struct document_secrets secrets;
+    json_t *value = document_decode(k->codec, kind, item->value, &secrets);
+
+    if (secrets.odd)
+        log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
+                 "used as they are stored",
+                 STR_ARG(item->key), secrets.odd);
+    if (!value)
+        log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
+    else if (secrets.locked)
+        /* Else a client could log in with what is stored. */
+        log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "
+                  "secret.key; put that file back, or write the document anew",
+                  STR_ARG(item->key), secrets.locked);
+    else
+        builder_apply(k->builder, kind, id, item->modified, value);
+    json_decref(value);
+}
+
+/* Said once for each collection, and for so many. */
+enum { UNKNOWN_MAX = 32 };
+
+static void say_unknown(struct keeper *k, struct str collection)
+{
+    static const struct trie_edit edit = {1, NULL};
+    static char said;
+
+    if (k->nunknown == UNKNOWN_MAX || trie_get(k->unknown_kinds, collection, TRIE_EXACT))
+        return;
+    trie_set(&k->unknown_kinds, &edit, collection, TRIE_EXACT, &said);
+    k->nunknown++;
+    log_info("/%.*s in the store is of no use here: ignored", STR_ARG(collection));
+}
+
+static void change_apply(struct keeper *k, const struct store_item *item)
+{
+    struct str id, collection, rest;
+    enum kind kind = document_kind(item->key, &id);
+
+    if (kind < KIND_COUNT && item->value.p) {
+        stored_apply(k, kind, id, item);
+    } else if (kind < KIND_COUNT) {
+        builder_apply(k->builder, kind, id, item->modified, NULL);
+    } else {
+        str_cut(str_from(item->key, 1), '/', &collection, &rest);
+        if (kind_by_collection(collection) == KIND_COUNT)
+            say_unknown(k, collection);
+    }
+}
+
+/* Our writes that an interrupted watch may never bring are looked up: others may have written the
+ * same keys meanwhile. */
+static void own_reread(struct keeper *k)
+{
+    bool go = true;
+    char *key;
+
+    while (go && echo_take(&k->doubtful, &key)) {
+        struct store_item item = {.key = str_of(key)};
+        struct str err;
+        struct arena a;
+        arena_init(&a, NULL);
+        switch (k->store->ops->get(k->store, item.key, &a, &item, &err)) {
+        case STORE_NOT_FOUND:
+            item.modified = k->store->ops->revision(k->store);
+            /* fallthrough */
+        case STORE_OK:
+            change_apply(k, &item);
+            echo_add(&k->own, item.key, item.modified);
+            break;
+        case STORE_CONFLICT:
+        case STORE_FAILED:
+            echo_add(&k->doubtful, item.key, 0);
+            go = false;
+            break;
+        }
+        arena_fini(&a);
+        free(key);
+    }
+}
+
+static void batch_apply(struct keeper *k, const struct store_batch *batch)
+{
+    char *key;
+
+    while (batch->whole && echo_take(&k->own, &key)) {
+        echo_add(&k->doubtful, str_of(key), 0);
+        free(key);
+    }
+    for (size_t i = 0; i < batch->n; i++)
+        if (!echo_hides(&k->own, batch->items[i].key, batch->items[i].modified))
+            change_apply(k, &batch->items[i]);
+    echo_pass(&k->own, batch->revision);
+    own_reread(k);
+}
+
+/* All that the watch has brought until now makes one snapshot. */
+static void brought_apply(void *arg, struct keeper *k)
+{
+    (void)arg;
+    pthread_mutex_lock(&k->mutex);
+    struct store_batch *batch = k->brought;
+    k->brought = NULL;
+    k->brought_last = &k->brought;
+    pthread_mutex_unlock(&k->mutex);
+    while (batch) {
+        struct store_batch *next = batch->next;
+        batch_apply(k, batch);
+        store_batch_free(batch);
+        batch = next;
+    }
+    current_publish(k);
+}
+
+/* On the store's thread. */
+static void on_changed(void *arg, struct store_batch *batch)
+{
+    struct keeper *k = arg;
+
+    pthread_mutex_lock(&k->mutex);
+    bool first = !k->brought;
+    *k->brought_last = batch;
+    k->brought_last = &batch->next;
+    pthread_mutex_unlock(&k->mutex);
+    if (first)
+        keeper_post(k, brought_apply, NULL);
 }
 
 /* ---- The thread --------------------------------------------------------------------------------
@@ -195,33 +345,20 @@ static void *keeper_main(void *arg)
 
 static bool load_item(void *arg, const struct store_item *item)
 {
-    struct keeper *k = arg;
-    struct document_secrets secrets;
     struct str id;
     enum kind kind = document_kind(item->key, &id);
 
-    if (kind == KIND_COUNT)
-        return true;
-    json_t *value = document_decode(k->codec, kind, item->value, &secrets);
-    if (secrets.odd)
-        log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
-                 "used as they are stored",
-                 STR_ARG(item->key), secrets.odd);
-    if (!value)
-        log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
-    else if (secrets.locked)
-        /* Else a client could log in with what is stored. */
-        log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "
-                  "secret.key; put that file back, or write the document anew",
-                  STR_ARG(item->key), secrets.locked);
-    else
-        builder_apply(k->builder, kind, id, item->modified, value);
-    json_decref(value);
+    if (kind < KIND_COUNT)
+        stored_apply(arg, kind, id, item);
     return true;
 }
 
 static bool load_all(struct keeper *k)
 {
+    const struct store_ops *ops = k->store->ops;
+    enum store_status (*list)(struct store *, struct str,
+                              bool (*)(void *, const struct store_item *), void *,
+                              struct str *) = ops->load ? ops->load : ops->list;
     enum store_status status = STORE_OK;
     struct str err = STR_NONE;
     struct arena a;
@@ -230,7 +367,7 @@ static bool load_all(struct keeper *k)
     /* Kinds may share a folder: then the first of them has loaded the others'. */
     for (enum kind kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++)
         if (kind == 0 || !str_eq(kinds[kind].folder, kinds[kind - 1].folder))
-            status = k->store->ops->list(k->store, document_prefix(&a, kind), load_item, k, &err);
+            status = list(k->store, document_prefix(&a, kind), load_item, k, &err);
     if (status != STORE_OK)
         log_error("the configuration cannot be loaded: %.*s", STR_ARG(err));
     arena_fini(&a);
@@ -242,6 +379,9 @@ static void keeper_free(struct keeper *k)
     if (k->current)
         snapshot_put(k->current);
     builder_free(k->builder);
+    echo_fini(&k->own);
+    echo_fini(&k->doubtful);
+    trie_free(k->unknown_kinds);
     document_codec_free(k->codec);
     k->store->ops->close(k->store);
     pthread_cond_destroy(&k->wake);
@@ -274,7 +414,10 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
                          .builder = builder,
                          .publish = publish,
                          .arg = arg,
-                         .last = &k->first};
+                         .last = &k->first,
+                         .brought_last = &k->brought};
+    echo_init(&k->own);
+    echo_init(&k->doubtful);
     pthread_mutex_init(&k->mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -290,8 +433,23 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
     return k;
 }
 
+void keeper_watch(struct keeper *k)
+{
+    if (k->store->ops->watch)
+        k->store->ops->watch(k->store, on_changed, k);
+}
+
+int64_t keeper_stale_ms(const struct keeper *k)
+{
+    const struct store_ops *ops = k->store->ops;
+
+    return ops->stale_ms ? ops->stale_ms(k->store) : 0;
+}
+
 void keeper_stop(struct keeper *k)
 {
+    if (k->store->ops->unwatch)
+        k->store->ops->unwatch(k->store);
     pthread_mutex_lock(&k->mutex);
     k->stopping = true;
     pthread_cond_signal(&k->wake);

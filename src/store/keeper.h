@@ -21,6 +21,9 @@ typedef void keeper_publish_fn(void *arg, const struct snapshot *snapshot);
  * cannot be read (it is in the log); store, codec and builder are gone then. */
 struct keeper *keeper_start(struct store *store, struct document_codec *codec,
                             struct builder *builder, keeper_publish_fn *publish, void *arg);
+/* From now on what others write to the store is applied and published as it comes: call it once
+ * publish can be called. Does nothing for a store that is our own. */
+void keeper_watch(struct keeper *k);
 /* Runs what is queued, ends the thread, closes the store, frees the builder. Nobody may post any
  * more, and the snapshots must have been given back. */
 void keeper_stop(struct keeper *k);
@@ -28,6 +31,10 @@ void keeper_stop(struct keeper *k);
 /* The newest snapshot (after keeper_start: the first), with a reference for the caller; from any
  * thread. */
 const struct snapshot *keeper_snapshot(struct keeper *k);
+
+/* Milliseconds since it was last known that the configuration is what the store has; 0: the store
+ * is our own. From any thread. */
+int64_t keeper_stale_ms(const struct keeper *k);
 
 /* Queues task(arg, keeper) for the keeper's thread; from any thread. */
 void keeper_post(struct keeper *k, void (*task)(void *arg, struct keeper *k), void *arg);
@@ -48,7 +55,8 @@ const struct snapshot *keeper_current(struct keeper *k);
 /* Writes a document (value NULL: deletes it) to the store, applies it to the builder, and publishes
  * a new snapshot before it returns: when the caller then answers its client, every worker has the
  * change in its inbox. `expect` as in store_ops.put, for puts only. *out gets the key and the
- * revisions, its strings in the arena. A failure changes nothing, here or in the store. */
+ * revisions, its strings in the arena. A failure changes nothing, here or in the store; of a store
+ * that others write to *err may say that it is not known, then its watch tells. */
 enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
                                int64_t expect, struct store_item *out, struct arena *a,
                                struct str *err);

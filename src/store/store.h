@@ -24,6 +24,30 @@ enum store_status {
     STORE_FAILED,   /* err says why; nothing was written, or it cannot be known (etcd) */
 };
 
+/* Changes that others made, as a store that is watched delivers them. On the heap; whoever gets it
+ * frees it. */
+struct store_batch {
+    struct arena arena;       /* holds the items */
+    struct store_batch *next; /* the receiver's */
+    /* By revision ascending, or, of a whole batch, by key; an absent value: the key is gone. */
+    struct store_item *items;
+    size_t n, cap;
+    int64_t revision; /* the store's, with these changes in */
+    /* Everything was compared anew, because the watch was interrupted: the items are what differs
+     * from what was delivered before. Revisions may be lower than earlier ones: the store may have
+     * been rebuilt. */
+    bool whole;
+};
+
+/* Empty. */
+struct store_batch *store_batch_new(void);
+/* The item's strings must be in the batch's arena, or live longer. */
+void store_batch_add(struct store_batch *b, const struct store_item *item);
+void store_batch_free(struct store_batch *b);
+
+/* Called on the store's own thread; takes the batch over and must not wait. */
+typedef void store_changed_fn(void *arg, struct store_batch *batch);
+
 struct store;
 
 struct store_ops {
@@ -49,6 +73,20 @@ struct store_ops {
      * later write. */
     enum store_status (*next_revision)(struct store *s, int64_t *revision, struct str *err);
     int64_t (*revision)(struct store *s);
+
+    /* ---- Only of stores that others write to; else NULL ---- */
+
+    /* As list, in any order: the last state that is known here, which may be older than what list
+     * gives, and needs nobody else. watch goes on from it; not to be called once that began. */
+    enum store_status (*load)(struct store *s, struct str prefix,
+                              bool (*each)(void *arg, const struct store_item *item), void *arg,
+                              struct str *err);
+    /* Starts a thread that delivers every change from then on, our own included, until unwatch
+     * returns. */
+    void (*watch)(struct store *s, store_changed_fn *changed, void *arg);
+    void (*unwatch)(struct store *s);
+    /* Milliseconds since it was last known that nothing is missed. From any thread. */
+    int64_t (*stale_ms)(const struct store *s);
 };
 
 struct store {
