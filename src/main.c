@@ -21,6 +21,7 @@
 #include "loop/log_file.h"
 #include "loop/tls.h"
 #include "plugin/registry.h"
+#include "store/etcd.h"
 #include "store/keeper.h"
 
 enum { JOB_THREADS = 4 };
@@ -226,6 +227,44 @@ static void on_publish(void *arg, const struct snapshot *snapshot)
     snapshot_put(snapshot);
 }
 
+static struct store *open_etcd(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct etcd_config config = {.hosts = s->etcd.hosts,
+                                 .nhosts = s->etcd.nhosts,
+                                 .prefix = s->etcd.prefix,
+                                 .user = s->etcd.user,
+                                 .password = s->etcd.password,
+                                 .ca = s->trusted_certificate,
+                                 .cert = s->etcd.cert,
+                                 .key = s->etcd.key,
+                                 .sni = s->etcd.sni,
+                                 .verify = s->etcd.verify,
+                                 .timeout_ms = s->etcd.timeout_ms,
+                                 .watch_ms = s->etcd.watch_ms,
+                                 .resync_ms = s->etcd.resync_ms,
+                                 .sick_ms = s->etcd.sick_ms,
+                                 .tries = s->etcd.tries,
+                                 .data_dir = s->data_dir};
+
+    return store_etcd_open(&config, &p->arena, &p->err);
+}
+
+static struct store *open_store(struct program *p)
+{
+    switch (p->settings->provider) {
+    case PROVIDER_SQLITE:
+        return store_sqlite_open(p->settings->data_dir, &p->arena, &p->err);
+    case PROVIDER_ETCD:
+        return open_etcd(p);
+    case PROVIDER_YAML:
+    case PROVIDER_JSON:
+        break;
+    }
+    p->err = STR("this config_provider is not there yet");
+    return NULL;
+}
+
 static bool start_keeper(struct program *p)
 {
     const struct settings *s = p->settings;
@@ -238,7 +277,7 @@ static bool start_keeper(struct program *p)
                                       s->keepalive_idle_ms};
     if (!make_dirs(p, s->data_dir))
         return fail(p, "eclusa.data_dir");
-    struct store *store = store_sqlite_open(s->data_dir, &p->arena, &p->err);
+    struct store *store = open_store(p);
     if (!store)
         return fail(p, "store");
     struct seal_config sealing = {.on = s->encryption.on,
@@ -271,6 +310,7 @@ static bool start_workers(struct program *p)
     }
     p->workers = workers;
     p->nworkers = n;
+    keeper_watch(p->keeper);
     return true;
 }
 

@@ -425,20 +425,114 @@ static bool take_admin(struct loader *l, const struct raw_admin *raw)
     return true;
 }
 
+/* Which store each role may have; in the order of enum settings_provider. */
+static const struct {
+    const char *name;
+    bool traditional, data_plane;
+} providers[] = {
+    {"sqlite", true, false},
+    {"etcd", true, true},
+    {"yaml", false, true},
+    {"json", false, true},
+};
+
+static bool take_provider(struct loader *l, const struct raw_deployment *raw)
+{
+    bool data_plane = str_eq(raw->role, STR("data_plane"));
+    struct str name = data_plane ? raw->data_plane->provider : raw->traditional->provider;
+
+    if (!data_plane && !str_eq(raw->role, STR("traditional")))
+        return load_fail(l,
+                         "deployment.role: \"%.*s\" is not there yet; only \"traditional\" and "
+                         "\"data_plane\" are",
+                         STR_ARG(raw->role));
+    if (data_plane)
+        l->s->admin.enabled = false;
+    for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+        if (str_eq(name, str_of(providers[i].name)) &&
+            (data_plane ? providers[i].data_plane : providers[i].traditional)) {
+            l->s->provider = (enum settings_provider)i;
+            return true;
+        }
+    return load_fail(l, "deployment.role_%.*s.config_provider: \"%.*s\" is not there yet; only %s",
+                     STR_ARG(raw->role), STR_ARG(name),
+                     data_plane ? "\"etcd\", \"yaml\" and \"json\" are"
+                                : "\"sqlite\" (the default, the embedded store) and \"etcd\" are");
+}
+
+/* The environment goes first (APISIX: cli/file.lua). */
+static bool take_hosts(struct loader *l, const struct raw_etcd *raw)
+{
+    const char *name = "APISIX_DEPLOYMENT_ETCD_HOST", *env = getenv(name);
+    json_t *list = env ? json_loads(env, 0, NULL) : NULL;
+    size_t n = json_array_size(list);
+    struct str *hosts = arena_alloc(l->arena, (n + 1) * sizeof(*hosts));
+    bool good = !env || n > 0;
+
+    for (size_t i = 0; i < n && good; i++) {
+        const char *host = json_string_value(json_array_get(list, i));
+        good = host && (strncmp(host, "http://", 7) == 0 || strncmp(host, "https://", 8) == 0);
+        hosts[i] = arena_str(l->arena, str_of(host));
+    }
+    json_decref(list);
+    l->s->etcd.hosts = env ? hosts : raw->host.items;
+    l->s->etcd.nhosts = (unsigned)(env ? n : raw->host.n);
+    if (!good)
+        return load_fail(l, "environment variable %s: not a JSON list of URLs", name);
+    return true;
+}
+
+static bool take_file(struct loader *l, const char *path, struct str file, struct str *out)
+{
+    if (!file.p)
+        return true;
+    *out = absolute(l->arena, file);
+    if (access(out->p, R_OK) < 0)
+        return load_fail(l, "%s: %.*s cannot be read", path, STR_ARG(*out));
+    return true;
+}
+
+/* A key of our own would lock the others out who share this etcd. */
+static void take_public_ring(struct loader *l)
+{
+    struct str *keys = arena_alloc(l->arena, 2 * sizeof(*keys));
+
+    for (unsigned i = 0; i < 2; i++)
+        keys[i] = str_of(public_ring_keys[i]);
+    l->s->encryption.keys = keys;
+    l->s->encryption.nkeys = 2;
+    log_warn("apisix.data_encryption.keyring is not set: secrets in etcd are encrypted with "
+             "APISIX's own keys, which are known to everybody");
+}
+
+static bool take_etcd(struct loader *l, const struct raw_etcd *raw)
+{
+    struct settings_etcd *etcd = &l->s->etcd;
+
+    if (l->s->provider != PROVIDER_ETCD)
+        return true;
+    etcd->prefix = raw->prefix;
+    etcd->user = raw->user;
+    etcd->password = raw->password;
+    etcd->timeout_ms = raw->timeout * 1000;
+    etcd->watch_ms = raw->watch_timeout * 1000;
+    etcd->resync_ms = raw->resync_delay * 1000;
+    etcd->sick_ms = raw->health_check_timeout * 1000;
+    etcd->tries = (unsigned)raw->startup_retry;
+    etcd->sni = raw->tls->sni;
+    etcd->verify = raw->tls->verify;
+    if (!raw->tls->cert.p != !raw->tls->key.p)
+        return load_fail(l, "deployment.etcd.tls: cert and key go together");
+    if (l->s->encryption.on && l->s->encryption.nkeys == 0)
+        take_public_ring(l);
+    return take_hosts(l, raw) &&
+           take_file(l, "deployment.etcd.tls.cert", raw->tls->cert, &etcd->cert) &&
+           take_file(l, "deployment.etcd.tls.key", raw->tls->key, &etcd->key);
+}
+
 static bool take_deployment(struct loader *l, const struct raw_deployment *raw)
 {
-    struct str provider = raw->traditional->provider;
-
-    if (!str_eq(raw->role, STR("traditional")))
-        return load_fail(l, "deployment.role: \"%.*s\" is not there yet; only \"traditional\" is",
-                         STR_ARG(raw->role));
-    if (!str_eq(provider, STR("sqlite")))
-        return load_fail(
-            l,
-            "deployment.role_traditional.config_provider: \"%.*s\" is not there yet; only "
-            "\"sqlite\" is, the embedded store, which is also the default",
-            STR_ARG(provider));
-    return take_admin(l, raw->admin);
+    return take_provider(l, raw) && take_etcd(l, raw->etcd) && take_admin(l, raw->admin);
 }
 
 /* ---- eclusa, plugins --------------------------------------------------------------------------
@@ -531,6 +625,15 @@ static void warn_unknown(void *arg, struct str path)
     log_warn("config: %.*s is not a known key", STR_ARG(path));
 }
 
+/* To APISIX etcd is the default. */
+static void warn_etcd(const json_t *document, const struct raw_deployment *raw)
+{
+    if (json_object_get(json_object_get(document, "deployment"), "etcd") &&
+        str_eq(raw->role, STR("traditional")) && str_eq(raw->traditional->provider, STR("sqlite")))
+        log_warn("config: deployment.etcd has no effect: set "
+                 "deployment.role_traditional.config_provider to etcd to use it");
+}
+
 /* What resources may hold must not be taken for a key or a role here. */
 static bool check_references(struct loader *l, json_t *v, const char *name)
 {
@@ -558,6 +661,7 @@ static bool take_document(struct loader *l, json_t *document)
     if (!fields_parse(&settings_fields, document, &raw, l->arena, &l->err))
         return load_fail(l, "failed to validate config: %.*s", STR_ARG(l->err));
     fields_unknown(&settings_fields, document, warn_unknown, NULL);
+    warn_etcd(document, raw.deployment);
     s->data_dir = absolute(l->arena, raw.eclusa->data_dir);
     s->plugins = raw.plugins.items;
     s->nplugins = (unsigned)raw.plugins.n;

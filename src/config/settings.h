@@ -62,6 +62,24 @@ struct settings_http {
     bool real_ip_recursive;
 };
 
+/* Where the configuration is. */
+enum settings_provider {
+    PROVIDER_SQLITE, /* in data_dir */
+    PROVIDER_ETCD,
+    PROVIDER_YAML, /* apisix.yaml beside the file that was read; read-only */
+    PROVIDER_JSON, /* apisix.json there */
+};
+
+struct settings_etcd {
+    const struct str *hosts; /* "http://127.0.0.1:2379", one at least */
+    unsigned nhosts;
+    struct str prefix, user, password; /* user empty: no login */
+    struct str cert, key, sni;         /* absolute paths; absent: none */
+    bool verify;
+    int64_t timeout_ms, watch_ms, resync_ms, sick_ms;
+    unsigned tries; /* at start */
+};
+
 /* Of secrets in the store. */
 struct settings_encryption {
     bool on;                /* false: what is written is stored as it is */
@@ -87,6 +105,9 @@ struct settings {
     int64_t shutdown_ms;     /* for requests under way after SIGTERM */
     unsigned max_open_files; /* RLIMIT_NOFILE */
     struct str data_dir;     /* absolute; may not exist yet */
+
+    enum settings_provider provider;
+    struct settings_etcd etcd; /* of PROVIDER_ETCD */
 
     struct settings_admin admin;
     struct settings_log log;

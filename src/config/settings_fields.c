@@ -279,17 +279,78 @@ static const struct fields admin_fields = {admin_rows, .size = sizeof(struct raw
 
 static const struct field role_rows[] = {
     {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .def = "\"sqlite\"",
-     .doc = "Where configuration is kept: `sqlite`, a file in eclusa.data_dir (APISIX: etcd). "
-            "`etcd` and `yaml` are not there yet."},
+     .doc = "Where configuration is kept: `sqlite`, a file in eclusa.data_dir, or `etcd` (APISIX's "
+            "default). `yaml` is not there yet."},
     {0},
 };
 static const struct fields role_fields = {role_rows, .size = sizeof(struct raw_role), .open = true};
 
+static const struct field data_plane_rows[] = {
+    {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .def = "\"etcd\"",
+     .doc = "Where configuration comes from: `etcd`, `yaml` (apisix.yaml beside this file) or "
+            "`json` (apisix.json)."},
+    {0},
+};
+static const struct fields data_plane_fields = {data_plane_rows, .size = sizeof(struct raw_role),
+                                                .open = true};
+
+/* ---- deployment.etcd --------------------------------------------------------------------------
+ */
+
+#define AT(member) .at = offsetof(struct raw_etcd_tls, member)
+static const struct field etcd_tls_rows[] = {
+    {"cert", FIELD_STR, AT(cert), .min = 1, .doc = "PEM file of the client's certificate."},
+    {"key", FIELD_STR, AT(key), .min = 1, .doc = "PEM file of its key."},
+    {"verify", FIELD_BOOL, AT(verify), .def = "true",
+     .doc = "Verify etcd's certificate, by the system's authorities and "
+            "apisix.ssl.ssl_trusted_certificate."},
+    {"sni", FIELD_STR, AT(sni), .min = 1, .max = 253, .pattern = "^[0-9A-Za-z.-]+\\z",
+     .doc = "Name to ask for and to verify, instead of the host's."},
+    {0},
+};
+#undef AT
+static const struct fields etcd_tls_fields = {etcd_tls_rows, .size = sizeof(struct raw_etcd_tls),
+                                              .open = true};
+
+static const struct field etcd_host_row = {
+    .type = FIELD_STR, .max = 1000, .pattern = "^https?://[!-~]+\\z"};
+
+#define AT(member)    .at = offsetof(struct raw_etcd, member)
+#define SECONDS(m, n) FIELD_INT, AT(m), .min = 1, .max = 86400, .def = n
+static const struct field etcd_rows[] = {
+    {"host", FIELD_LIST, AT(host), .of = &etcd_host_row, .min = 1, .max = 100,
+     .def = "[\"http://127.0.0.1:2379\"]",
+     .doc = "Endpoints of one cluster; when one fails the next is used. The environment variable "
+            "APISIX_DEPLOYMENT_ETCD_HOST (a JSON list) goes first."},
+    {"prefix", FIELD_STR, AT(prefix), .max = 1000, .def = "\"/apisix\"",
+     .doc = "What all keys begin with."},
+    {"timeout", SECONDS(timeout, "30"), .doc = "Seconds for a whole call."},
+    {"watch_timeout", SECONDS(watch_timeout, "50"),
+     .doc = "A watch that was silent for so many seconds is opened anew."},
+    {"resync_delay", SECONDS(resync_delay, "5"),
+     .doc = "Longest pause, in seconds, between two tries to get back in sync; the first comes "
+            "after 0.1 s. Half of it is added by chance."},
+    {"health_check_timeout", SECONDS(health_check_timeout, "10"),
+     .doc = "Seconds for which an endpoint that hung is left alone."},
+    {"startup_retry", FIELD_INT, AT(startup_retry), .min = 1, .max = 1000, .def = "2",
+     .doc = "Tries at start."},
+    {"user", TEXT, AT(user), .doc = "Name for etcd's authentication; absent: none."},
+    {"password", TEXT, AT(password), .doc = "Its password."},
+    {"tls", FIELD_OBJECT, AT(tls), .fields = &etcd_tls_fields, .def = "{}"},
+    {0},
+};
+#undef SECONDS
+#undef AT
+static const struct fields etcd_fields = {etcd_rows, .size = sizeof(struct raw_etcd), .open = true};
+
 #define AT(member) .at = offsetof(struct raw_deployment, member)
 static const struct field deployment_rows[] = {
     {"role", FIELD_STR, AT(role), .def = "\"traditional\"",
-     .doc = "Only `traditional` is there yet."},
+     .doc = "`traditional`, or `data_plane`: without the Admin API. `control_plane` is not there "
+            "yet."},
     {"role_traditional", FIELD_OBJECT, AT(traditional), .fields = &role_fields, .def = "{}"},
+    {"role_data_plane", FIELD_OBJECT, AT(data_plane), .fields = &data_plane_fields, .def = "{}"},
+    {"etcd", FIELD_OBJECT, AT(etcd), .fields = &etcd_fields, .def = "{}"},
     {"admin", FIELD_OBJECT, AT(admin), .fields = &admin_fields, .def = "{}"},
     {0},
 };
@@ -380,9 +441,7 @@ const char *const settings_idle_keys[] = {
     "deployment.admin.admin_api_mtls",
     "deployment.admin.enable_admin_ui",
     "deployment.certs",
-    "deployment.etcd",
     "deployment.role_control_plane",
-    "deployment.role_data_plane",
     "discovery",
     "ext-plugin",
     "graphql",

@@ -53,9 +53,22 @@ struct raw_role {
     struct str provider;
 };
 
+struct raw_etcd_tls {
+    struct str cert, key, sni;
+    bool verify;
+};
+
+struct raw_etcd {
+    struct field_list host; /* struct str */
+    struct str prefix, user, password;
+    int64_t timeout, watch_timeout, resync_delay, health_check_timeout, startup_retry; /* s */
+    struct raw_etcd_tls *tls;
+};
+
 struct raw_deployment {
     struct str role;
-    struct raw_role *traditional;
+    struct raw_role *traditional, *data_plane;
+    struct raw_etcd *etcd;
     struct raw_admin *admin;
 };
 

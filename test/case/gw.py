@@ -87,7 +87,8 @@ class Gateway:
         with open(self.stderr_file, "ab") as err:
             self.process = subprocess.Popen(self.command("run"), cwd=self.folder, stdin=subprocess.DEVNULL,
                                             stdout=err, stderr=err, env={**os.environ, **self.env})
-        for port in (self.port, self.admin_port):
+        data_plane = self.settings["deployment"].get("role") == "data_plane"
+        for port in (self.port,) if data_plane else (self.port, self.admin_port):
             wire.wait_until(f"port {port}", lambda p=port: self.listens(p), START)
         return self
 

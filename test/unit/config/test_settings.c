@@ -354,6 +354,7 @@ static void test_forms(void **state)
     "deployment.admin.admin_key[1]: this key is printed in APISIX's documentation and known "  \
     "to everybody; it is accepted only when the Admin API listens on a loopback address, and " \
     "deployment.admin.admin_listen.ip is " ip ". Set a key of your own, or none to have one made"
+#define ETCD "deployment: {role_traditional: {config_provider: etcd}, etcd: {"
 #define DURATION                                                                                 \
     " is not a duration (seconds, or a number with a unit such as 10ms, 60s, 2m, 1h; a year at " \
     "most)"
@@ -410,14 +411,25 @@ static const struct {
     {"nginx_config: {error_log_level: loud}",
      "failed to validate config: property \"nginx_config\" validation failed: property "
      "\"error_log_level\" validation failed: matches none of the enum values"},
-    {"deployment: {role: data_plane}",
-     "deployment.role: \"data_plane\" is not there yet; only \"traditional\" is"},
-    {"deployment: {role_traditional: {config_provider: etcd}}",
-     "deployment.role_traditional.config_provider: \"etcd\" is not there yet; only \"sqlite\" is, "
-     "the embedded store, which is also the default"},
+    {"deployment: {role: control_plane}",
+     "deployment.role: \"control_plane\" is not there yet; only \"traditional\" and \"data_plane\" "
+     "are"},
     {"deployment: {role_traditional: {config_provider: yaml}}",
-     "deployment.role_traditional.config_provider: \"yaml\" is not there yet; only \"sqlite\" is, "
-     "the embedded store, which is also the default"},
+     "deployment.role_traditional.config_provider: \"yaml\" is not there yet; only \"sqlite\" (the "
+     "default, the embedded store) and \"etcd\" are"},
+    {"deployment: {role: data_plane, role_data_plane: {config_provider: sqlite}}",
+     "deployment.role_data_plane.config_provider: \"sqlite\" is not there yet; only \"etcd\", "
+     "\"yaml\" and \"json\" are"},
+    {ETCD "host: [127.0.0.1:2379]}}",
+     "failed to validate config: property \"deployment\" validation failed: property \"etcd\" "
+     "validation failed: property \"host\" validation failed: failed to validate item 1: failed to "
+     "match pattern \"^https?://[!-~]+\\\\z\" with \"127.0.0.1:2379\""},
+    {ETCD "timeout: 0}}",
+     "failed to validate config: property \"deployment\" validation failed: property \"etcd\" "
+     "validation failed: property \"timeout\" validation failed: expected 0 to be at least 1"},
+    {ETCD "tls: {cert: /etc/hostname}}}", "deployment.etcd.tls: cert and key go together"},
+    {ETCD "tls: {cert: /nowhere, key: /nowhere}}}",
+     "deployment.etcd.tls.cert: /nowhere cannot be read"},
     {"deployment: {admin: {https_admin: true}}",
      "deployment.admin.https_admin: TLS for the Admin API is not there yet"},
     {"deployment: {admin: {admin_api_version: v2}}",
@@ -522,7 +534,8 @@ static void test_warnings(void **state)
              "  node_listen: [{port: 9081, enable_http2: true}]}\n"
              "nginx_config: {http: {upstream: {keepalive: 1, kepalive: 2}},\n"
              "  http_configuration_snippet: ''}\n"
-             "deployment: {etcd: {host: [a]}, admin: {admin_key: [{key: a, rol: x}]}}\n"
+             "deployment: {etcd: {host: ['http://a'], hots: 1}, admin: {admin_key: [{key: a, rol: "
+             "x}]}}\n"
              "discovery: {dns: {}}\nplugin_attr: {anything: {goes: 1}}\nother: {x: 1}\n");
     assert_true(log_has("config: apisix.enable_http2 is known to APISIX but has no effect here "
                         "yet\n"));
@@ -531,7 +544,8 @@ static void test_warnings(void **state)
     assert_true(log_has("config: apisix.node_listen[1].enable_http2 is not a known key\n"));
     assert_true(log_has("config: nginx_config.http.upstream.kepalive is not a known key\n"));
     assert_true(log_has("config: nginx_config.http_configuration_snippet is known to APISIX"));
-    assert_true(log_has("config: deployment.etcd is known to APISIX"));
+    assert_true(log_has("config: deployment.etcd has no effect"));
+    assert_true(log_has("config: deployment.etcd.hots is not a known key\n"));
     assert_true(log_has("config: deployment.admin.admin_key[1].rol is not a known key\n"));
     assert_true(log_has("config: discovery is known to APISIX"));
     assert_true(log_has("config: other is not a known key\n"));
@@ -627,6 +641,7 @@ static void test_variables(void **state)
     refuse("", "environment variable APISIX_WORKER_PROCESSES: \"x\" is neither \"auto\" nor a "
                "number from 1 to 1024");
     unsetenv("APISIX_WORKER_PROCESSES");
+    unsetenv("APISIX_DEPLOYMENT_ETCD_HOST");
 }
 
 /* ---- Files ------------------------------------------------------------------------------------
@@ -790,6 +805,74 @@ static void test_admin_key_configured(void **state)
 /* ---- The run ----------------------------------------------------------------------------------
  */
 
+static void test_etcd(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, ETCD "}}");
+    assert_int_equal(l.s->provider, PROVIDER_ETCD);
+    assert_int_equal(l.s->etcd.nhosts, 1);
+    assert_str(l.s->etcd.hosts[0], "http://127.0.0.1:2379");
+    assert_str(l.s->etcd.prefix, "/apisix");
+    assert_int_equal(l.s->etcd.timeout_ms, 30000);
+    assert_int_equal(l.s->etcd.watch_ms, 50000);
+    assert_int_equal(l.s->etcd.resync_ms, 5000);
+    assert_int_equal(l.s->etcd.sick_ms, 10000);
+    assert_int_equal(l.s->etcd.tries, 2);
+    assert_true(l.s->etcd.verify);
+    assert_int_equal(l.s->etcd.user.n, 0);
+    /* Whoever shares the etcd must be able to open what is sealed. */
+    assert_int_equal(l.s->encryption.nkeys, 2);
+    assert_true(l.s->admin.enabled);
+    unload(&l);
+
+    load(&l, ETCD "host: ['https://a:1', 'http://b'], prefix: /p, timeout: 1, watch_timeout: 2,\n"
+                  " resync_delay: 3, health_check_timeout: 4, startup_retry: 5, user: u,\n"
+                  " password: 123, tls: {verify: false, sni: etcd.example}}}");
+    assert_int_equal(l.s->etcd.nhosts, 2);
+    assert_str(l.s->etcd.hosts[1], "http://b");
+    assert_str(l.s->etcd.prefix, "/p");
+    assert_int_equal(l.s->etcd.timeout_ms, 1000);
+    assert_int_equal(l.s->etcd.watch_ms, 2000);
+    assert_int_equal(l.s->etcd.resync_ms, 3000);
+    assert_int_equal(l.s->etcd.sick_ms, 4000);
+    assert_int_equal(l.s->etcd.tries, 5);
+    assert_str(l.s->etcd.user, "u");
+    assert_str(l.s->etcd.password, "123");
+    assert_false(l.s->etcd.verify);
+    assert_str(l.s->etcd.sni, "etcd.example");
+    unload(&l);
+
+    setenv("APISIX_DEPLOYMENT_ETCD_HOST", "[\"http://c:2\"]", 1);
+    load(&l, ETCD "host: ['https://a:1', 'http://b']}}");
+    assert_int_equal(l.s->etcd.nhosts, 1);
+    assert_str(l.s->etcd.hosts[0], "http://c:2");
+    unload(&l);
+    unsetenv("APISIX_DEPLOYMENT_ETCD_HOST");
+}
+
+static void test_data_plane(void **state)
+{
+    static const struct {
+        const char *name;
+        enum settings_provider provider;
+    } cases[] = {{"etcd", PROVIDER_ETCD}, {"yaml", PROVIDER_YAML}, {"json", PROVIDER_JSON}};
+    struct loaded l;
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text),
+                 "deployment: {role: data_plane, role_data_plane: {config_provider: %s}}",
+                 cases[i].name);
+        load(&l, text);
+        assert_int_equal(l.s->provider, cases[i].provider);
+        assert_false(l.s->admin.enabled);
+        unload(&l);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -818,6 +901,8 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_public_key_on_loopback),
         cmocka_unit_test(test_encryption),
+        cmocka_unit_test(test_etcd),
+        cmocka_unit_test(test_data_plane),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_idle_keys),
         cmocka_unit_test(test_variables),
