@@ -28,6 +28,11 @@ static const struct {
 } paths[] = {
     {VERB_GET, {"plugins/list", 12}, false, catalog_plugin_list},
     {VERB_POST, {"schema/validate/", 16}, true, catalog_validate},
+    {VERB_GET, {"plugins/reload", 14}, false, catalog_reload},
+    {VERB_PUT, {"plugins/reload", 14}, false, catalog_reload},
+    {VERB_POST, {"plugins/reload", 14}, false, catalog_reload},
+    {VERB_DELETE, {"plugins/reload", 14}, false, catalog_reload},
+    {VERB_PATCH, {"plugins/reload", 14}, false, catalog_reload},
 };
 
 static const struct admin_header cors_headers[] = {
@@ -108,7 +113,7 @@ static bool body_parse(struct call *c)
  */
 
 /* collection[/id[/sub]] of the path below ROOT; schema/plugins/NAME is plugins/NAME, and
- * consumers/NAME/credentials[/id] is a collection of its own. */
+ * consumers/NAME/credentials[/id] and secrets/MANAGER[/id] are collections of their own. */
 static void path_cut(struct call *c)
 {
     struct str rest = str_from(c->path, sizeof(ROOT)), sub = STR_NONE, below;
@@ -123,6 +128,10 @@ static void path_cut(struct call *c)
         c->parent = c->id;
         c->collection = below;
         str_cut(rest, '/', &c->id, &sub);
+    }
+    if (str_eq(c->collection, kinds[KIND_SECRET].collection) && c->id.n > 0) {
+        c->parent = c->id;
+        str_cut(sub, '/', &c->id, &sub);
     }
     if (c->id.n == 0)
         c->id = STR_NONE;
@@ -167,6 +176,11 @@ static handler_fn *handler_find(struct call *c)
         return paths[i].run;
     }
     path_cut(c);
+    if (str_eq(c->collection, STR("stream_routes"))) {
+        /* As APISIX without stream in apisix.proxy_mode, which cannot be there yet. */
+        reply_error(c, 400, "stream mode is disabled, can not add stream routes");
+        return NULL;
+    }
     handler_fn *const *handlers = handlers_find(c);
     if (!handlers) {
         reply_error(c, 404, "Unsupported resource type: %.*s", STR_ARG(c->collection));

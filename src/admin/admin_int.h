@@ -38,7 +38,8 @@ struct call {
     enum verb verb;
     struct str collection;
     enum kind kind;    /* of a document's collection */
-    struct str parent; /* the consumer of a credential; absent: documents without */
+    struct str parent; /* the consumer of a credential, the manager of a secret; absent: documents
+                          without */
     struct str id;     /* segment behind the collection; absent: none */
     struct str sub;    /* what follows, without the slash; absent: none */
     json_t *json;      /* the parsed body; NULL: there was none */
@@ -72,6 +73,8 @@ void reply_store_failed(struct call *c, const char *doing, struct str key, struc
 /* The envelope of one document; value is borrowed. */
 void reply_document(struct call *c, int status, const char *action, const struct store_item *item,
                     json_t *value, bool indexes);
+/* The value without what its kind hides; a new reference. */
+json_t *shown_value(struct call *c, json_t *value);
 void reply_deleted(struct call *c, struct str key);
 /* A string from outside; bytes that are no UTF-8 are replaced. */
 json_t *json_any(struct str s);
@@ -138,6 +141,7 @@ extern handler_fn *const schema_handlers[VERB_COUNT]; /* catalog.c */
 extern handler_fn *const plugin_handlers[VERB_COUNT];
 void catalog_plugin_list(struct call *c);
 void catalog_validate(struct call *c);
+void catalog_reload(struct call *c);
 /* list.c */
 void document_list(struct call *c);
 

@@ -29,6 +29,18 @@ void catalog_plugin_list(struct call *c)
     reply_json(c, 200, names);
 }
 
+/* Plugins are part of the program, and which are on is read at its start: there is nothing to load,
+ * but scripts ask for it. */
+void catalog_reload(struct call *c)
+{
+    if (c->verb == VERB_PUT)
+        reply_bare(c, 200, STR("done"));
+    else
+        reply_error(c, 405,
+                    "please use PUT method to reload the plugins, %.*s method is not allowed.",
+                    STR_ARG(c->method));
+}
+
 static const struct plugin *plugin_find(struct call *c, struct str name)
 {
     for (size_t i = 0; c->admin->plugins[i]; i++) {

@@ -81,6 +81,8 @@ static bool check_id(struct call *c, bool wanted, struct str *id)
 {
     struct str noun = kinds[c->kind].noun;
 
+    /* A secret's id is said with its manager there. */
+    bool secret = c->kind == KIND_SECRET;
     const json_t *given = json_object_get(c->json, "id");
     *id = c->id.p ? c->id : id_of(c->a, given);
     if (!wanted) {
@@ -95,18 +97,20 @@ static bool check_id(struct call *c, bool wanted, struct str *id)
         reply_error(c, 400, "missing %.*s id", STR_ARG(noun));
         return false;
     }
-    if (c->id.p && given && !str_eq(id_of(c->a, given), c->id)) {
+    if (c->id.p && given && !str_eq(id_of(c->a, given), secret ? call_item(c, c->id) : c->id)) {
         reply_error(c, 400, "wrong %.*s id", STR_ARG(noun));
         return false;
     }
-    if (!id_value_is_good(given, *id)) {
+    if (!id_value_is_good(given, *id) || (secret && (!c->parent.p || !c->id.p))) {
         reply_error(c, 400,
                     "invalid configuration: property \"id\" validation failed: object matches "
                     "none of the required");
         return false;
     }
-    if (c->id.p)
-        json_object_set_new(c->json, "id", json_stringn(id->p, id->n));
+    if (c->id.p) {
+        struct str shown = secret ? call_item(c, *id) : *id;
+        json_object_set_new(c->json, "id", json_stringn(shown.p, shown.n));
+    }
     return true;
 }
 

@@ -8,9 +8,10 @@
 
 struct str call_item(struct call *c, struct str id)
 {
-    return c->parent.p
-               ? arena_printf(c->a, "%.*s/credentials/%.*s", STR_ARG(c->parent), STR_ARG(id))
-               : id;
+    if (!c->parent.p)
+        return id;
+    return arena_printf(c->a, "%.*s/%s%.*s", STR_ARG(c->parent),
+                        c->kind == KIND_CREDENTIAL ? "credentials/" : "", STR_ARG(id));
 }
 
 struct str call_prefix(struct call *c)
@@ -78,7 +79,7 @@ void document_write(struct call *c, struct str id, int64_t expect, const char *a
         reply_store_failed(c, "write", document_key(c->a, c->kind, call_item(c, id)), err);
 }
 
-static bool parent_exists(struct call *c)
+static bool consumer_exists(struct call *c)
 {
     struct store *store = keeper_store(c->keeper);
     struct str key = document_key(c->a, KIND_CONSUMER, c->parent), err = STR_NONE;
@@ -98,7 +99,7 @@ static void document_put(struct call *c)
     struct store_item item;
     struct str id, err = STR_NONE;
 
-    if (!check_write(c, true, &id) || (c->parent.p && !parent_exists(c)))
+    if (!check_write(c, true, &id) || (c->kind == KIND_CREDENTIAL && !consumer_exists(c)))
         return;
     struct str key = document_key(c->a, c->kind, call_item(c, id));
     enum store_status status = store->ops->get(store, key, c->a, &item, &err);

@@ -23,10 +23,10 @@ static void listing_add(struct listing *l, const struct store_item *item, json_t
     struct arena a;
 
     arena_init(&a, NULL);
-    json_t *node = json_pack("{sosOsIsI}", "key",
+    json_t *node = json_pack("{sososIsI}", "key",
                              json_any(arena_join(&a, l->c->admin->prefix, item->key)), "value",
-                             value, "createdIndex", (json_int_t)item->created, "modifiedIndex",
-                             (json_int_t)item->modified);
+                             shown_value(l->c, value), "createdIndex", (json_int_t)item->created,
+                             "modifiedIndex", (json_int_t)item->modified);
     l->full = !buf_add(&l->out, l->out.n ? STR(",") : STR("")) ||
               !buf_add(&l->out, document_text(&a, node));
     json_decref(node);
@@ -103,7 +103,8 @@ void document_list(struct call *c)
     l.filter = filter_new(c);
     if (store->ops->list(store, prefix, listing_item, &l, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
-    else if (c->parent.p && l.total == 0) /* as APISIX: a folder that was never made */
+    else if (c->kind == KIND_CREDENTIAL &&
+             l.total == 0) /* as APISIX: a folder that was never made */
         reply_not_found(c);
     else if (l.full)
         reply_error(c, 400, "the list is too long: use page and page_size");

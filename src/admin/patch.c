@@ -92,7 +92,8 @@ static void times_renew(struct call *c, json_t *document)
 static bool patch_check(struct call *c)
 {
     if (!c->id.p)
-        reply_error(c, 400, "missing %.*s id", STR_ARG(kinds[c->kind].noun));
+        reply_error(c, 400, "%s %.*s id", c->kind == KIND_SECRET ? "no" : "missing",
+                    STR_ARG(kinds[c->kind].noun));
     else if (!c->json)
         reply_error(c, 400, "missing new configuration");
     else if (!c->sub.p && !json_is_object(c->json) &&

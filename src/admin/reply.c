@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "base/panic.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 void reply_header(struct call *c, struct str name, struct str value)
 {
     ASSERT(c->reply->nheaders < ADMIN_HEADERS_MAX);
@@ -124,10 +126,23 @@ static json_t *shown_key(struct call *c, struct str key)
     return json_any(arena_join(c->a, c->admin->prefix, key));
 }
 
+json_t *shown_value(struct call *c, json_t *value)
+{
+    const char *const *hidden = kinds[c->kind].hidden;
+
+    if (!hidden[0])
+        return json_incref(value);
+    json_t *copy = json_copy(value);
+    for (size_t i = 0; i < COUNT(kinds[c->kind].hidden) && hidden[i]; i++)
+        json_object_del(copy, hidden[i]);
+    return copy;
+}
+
 void reply_document(struct call *c, int status, const char *action, const struct store_item *item,
                     json_t *value, bool indexes)
 {
-    json_t *node = json_pack("{sosO}", "key", shown_key(c, item->key), "value", value);
+    json_t *node = json_pack("{soso}", "key", shown_key(c, item->key), "value",
+                             shown_value(c, value));
 
     if (indexes) {
         json_object_set_new(node, "createdIndex", json_integer(item->created));

@@ -212,6 +212,7 @@ union any_doc {
     struct service_doc service;
     struct consumer_doc consumer;
     struct credential_doc credential;
+    struct ssl_doc ssl;
     struct plugin_config_doc plugin_config;
 };
 
@@ -236,6 +237,10 @@ static bool compile_doc(struct compile *c, const union any_doc *d)
         return compile_credential(c, &d->credential);
     case KIND_ROUTE:
         return compile_route(c, &d->route);
+    case KIND_SSL:
+        return compile_ssl(c, &d->ssl);
+    case KIND_SECRET:
+        return compile_secret(c);
     case KIND_COUNT:
         break;
     }
@@ -367,6 +372,9 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
     case KIND_PLUGIN_CONFIG:
         touch_dependants(b, item);
         break;
+    case KIND_SSL:
+    case KIND_SECRET:
+        break; /* nothing is served by them yet */
     case KIND_COUNT:
         PANIC("no such kind");
     }

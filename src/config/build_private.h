@@ -185,6 +185,10 @@ bool compile_credential(struct compile *c, const struct credential_doc *d);
 bool compile_group(struct compile *c, const struct plugin_config_doc *d);
 bool compile_global_rule(struct compile *c, const struct plugin_config_doc *d);
 bool compile_metadata(struct compile *c);
+bool compile_ssl(struct compile *c, const struct ssl_doc *d);
+bool compile_secret(struct compile *c);
+/* Both parse as PEM, or are references; key may be absent. `before` goes before the message. */
+bool compile_pem(struct compile *c, const char *before, struct str cert, struct str key);
 /* The object will refer to that document; nothing for a trial or an absent id. */
 void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id);
 

@@ -2,8 +2,6 @@
 /* Compiles upstreams: nodes in both forms, defaults, what this version cannot serve. The checks and
  * their words are those of APISIX 3.18's upstream.lua. */
 #include <arpa/inet.h>
-#include <openssl/bio.h>
-#include <openssl/pem.h>
 
 #include "base/buf.h"
 #include "base/cidr.h"
@@ -216,25 +214,6 @@ static bool balance_compile(struct compile *c, const struct upstream_doc *d, str
     return compile_fail(c, "type \"%.*s\" is not supported by this version", STR_ARG(d->type));
 }
 
-/* apisix.ssl.validate: each parses; that they belong together is not looked at there either. */
-static bool check_pair(struct compile *c, const struct tls_doc *tls)
-{
-    BIO *bio = BIO_new_mem_buf(tls->client_cert.p, (int)tls->client_cert.n);
-    X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
-    bool good = cert != NULL;
-
-    BIO_free(bio);
-    X509_free(cert);
-    if (!good)
-        return compile_fail(c, "failed to parse cert: PEM_read_bio_X509_AUX() failed");
-    bio = BIO_new_mem_buf(tls->client_key.p, (int)tls->client_key.n);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-    good = key != NULL;
-    BIO_free(bio);
-    EVP_PKEY_free(key);
-    return good || compile_fail(c, "failed to parse key: PEM_read_bio_PrivateKey() failed");
-}
-
 static bool tls_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
 {
     const struct tls_doc *tls = d->tls;
@@ -243,16 +222,14 @@ static bool tls_compile(struct compile *c, const struct upstream_doc *d, struct 
     if (!tls)
         return true;
     if (tls->client_cert_id.p)
-        return compile_fail(c, "failed to fetch ssl info by ssl id [%.*s], response code: 404",
-                            STR_ARG(tls->client_cert_id));
+        return compile_fail(c, "tls.client_cert_id is not supported by this version");
     if (!tls->client_cert.p)
         return true;
     if (!c->strict)
         builder_warn_once(c->b, WARN_CLIENT_CERT,
                           "%.*s: tls.client_cert is not shown to the upstream by this version",
                           STR_ARG(c->key));
-    return compile_is_reference(tls->client_cert) || compile_is_reference(tls->client_key) ||
-           check_pair(c, tls);
+    return compile_pem(c, "", tls->client_cert, tls->client_key);
 }
 
 /* ---- The whole ---- */

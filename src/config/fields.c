@@ -581,6 +581,16 @@ bool field_value(struct parse *p, const struct field *f, const json_t *v, void *
     return good;
 }
 
+bool fields_check(const struct fields *fields, const json_t *in, struct arena *a, struct str *err)
+{
+    struct parse p = {.arena = a};
+
+    if (parse_object(&p, fields, in, NULL))
+        return true;
+    *err = p.err;
+    return false;
+}
+
 bool fields_parse(const struct fields *fields, const json_t *in, void *out, struct arena *a,
                   struct str *err)
 {

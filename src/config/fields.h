@@ -16,6 +16,9 @@
 bool fields_parse(const struct fields *fields, const json_t *in, void *out, struct arena *a,
                   struct str *err);
 
+/* The same without the struct, for tables whose rows have no place in one. */
+bool fields_check(const struct fields *fields, const json_t *in, struct arena *a, struct str *err);
+
 /* Calls `unknown` with the dotted path of each property that the table does not know, at any depth;
  * used for config.yaml, where they warn. */
 void fields_unknown(const struct fields *fields, const json_t *in,

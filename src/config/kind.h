@@ -19,8 +19,9 @@
     X(CONSUMER_GROUP, "consumer_groups", "consumer group")   \
     X(CONSUMER, "consumers", "consumer")                     \
     X(CREDENTIAL, "credentials", "credential")               \
-    X(ROUTE, "routes", "route")
-
+    X(ROUTE, "routes", "route")                              \
+    X(SSL, "ssls", "ssl")                                    \
+    X(SECRET, "secrets", "secret")
 enum kind {
 #define KIND_ENUM(constant, collection, noun) KIND_##constant,
     KINDS(KIND_ENUM)
@@ -38,6 +39,7 @@ struct kind_info {
                                     which "*" stands for anything */
     bool identity;               /* its plugins are parsed by their consumer tables */
     bool times;                  /* create_time and update_time are kept in it */
+    const char *hidden[2];       /* members that are never shown; NULL: none */
 };
 
 extern const struct kind_info kinds[KIND_COUNT];

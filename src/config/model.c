@@ -231,6 +231,15 @@ static const struct field metadata_rows[] = {
 static const struct fields metadata_fields = {metadata_rows, NULL, sizeof(struct doc_head), true,
                                               "What a plugin is told once, for all its places."};
 
+/* What is in it is said by its manager's table. */
+static const struct field secret_rows[] = {
+    {"id", FIELD_STR, .at = offsetof(struct doc_head, id), .doc = "MANAGER/ID; given by the URL."},
+    MODEL_TIME_ROWS,
+    {0},
+};
+static const struct fields secret_fields = {secret_rows, NULL, sizeof(struct doc_head), true,
+                                            "A place where secrets are kept."};
+
 /* ---- Kinds ---- */
 
 #define METHODS_ALL   "GET PUT POST DELETE PATCH"
@@ -238,7 +247,8 @@ static const struct fields metadata_fields = {metadata_rows, NULL, sizeof(struct
 
 #define METHODS_WHOLE "GET PUT DELETE"
 
-/* Fields, methods, folder in the store, shape of ids there, identity, times. */
+/* Fields, methods, folder in the store, shape of ids there, identity, times,
+ * what is hidden. */
 #define UPSTREAM_PARTS &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true
 #define SERVICE_PARTS  &service_fields, METHODS_ALL, TEXT("services"), "*", false, true
 #define PLUGIN_CONFIG_PARTS \
@@ -250,6 +260,12 @@ static const struct fields metadata_fields = {metadata_rows, NULL, sizeof(struct
     &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true
 #define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true
 
+#define SSL_PARTS                                                   \
+    &model_ssl_fields, METHODS_ALL, TEXT("ssls"), "*", false, true, \
+    {                                                               \
+        "key", "keys"                                               \
+    }
+#define SECRET_PARTS &secret_fields, METHODS_NAMED, TEXT("secrets"), "*/*", false, true
 #define PLUGIN_METADATA_PARTS \
     &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false
 #define GLOBAL_RULE_PARTS &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true

@@ -96,6 +96,30 @@ struct plugin_config_doc {
     struct field_list plugins;
 };
 
+enum ssl_type { SSL_SERVER, SSL_CLIENT };
+
+struct ssl_client_doc {
+    struct str ca;
+    int64_t depth;
+    struct field_list skip; /* of struct str */
+};
+
+struct ssl_doc {
+    struct doc_head head;
+    int type; /* enum ssl_type */
+    struct str cert, key, sni;
+    struct field_list snis, certs, keys; /* of struct str */
+    struct ssl_client_doc *client;
+    int64_t status;
+    struct field_list protocols; /* of int */
+};
+
+/* A secret manager and what its documents hold; checked only. */
+struct model_manager {
+    struct str name; /* absent: behind the last one */
+    const struct fields *fields;
+};
+
 /* `_meta` in a plugin's configuration. */
 struct meta_doc {
     bool disable;
@@ -106,6 +130,8 @@ struct meta_doc {
 /* The rows that kinds share; tables refer to them. */
 extern const struct field model_id_rows[], model_label_row, model_host_row;
 extern const struct fields model_timeout_fields, model_upstream_fields, model_meta_fields;
+extern const struct fields model_ssl_fields;
+extern const struct model_manager model_managers[];
 extern const char *const model_methods[]; /* in the order of enum method */
 
 #define MODEL_HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"

@@ -160,6 +160,7 @@ static void string_set(json_t *string, struct str text)
 
 struct pass {
     const struct seal *seal;
+    bool pem; /* only what looks like PEM is sealed: references must stay (APISIX: ssl.lua) */
     struct arena arena;
     struct document_secrets found;
 };
@@ -176,6 +177,8 @@ static void on_close(void *arg, json_t *string)
 {
     struct pass *pass = arg;
 
+    if (pass->pem && !str_starts(string_text(string), STR("---")))
+        return;
     string_set(string, seal_close(pass->seal, &pass->arena, string_text(string)));
 }
 
@@ -210,7 +213,7 @@ struct str document_encode(const struct document_codec *codec, struct arena *a, 
     if (n == 0)
         return document_text(a, value);
 
-    struct pass pass = {.seal = codec->seal};
+    struct pass pass = {.seal = codec->seal, .pem = kind == KIND_SSL};
     json_t *copy = json_deep_copy(value);
     arena_init(&pass.arena, NULL);
     each_secret(codec, kind, copy, on_close, &pass);

@@ -287,12 +287,71 @@ static void test_metadata(void **state)
     play(*state, turns, COUNT(turns));
 }
 
+static void test_secrets(void **state)
+{
+    static const struct turn turns[] = {
+        {"GET", "secrets", NULL, 200, "{\"total\":0,\"list\":[]}"},
+        {"POST", "secrets", "{}", 405, ERROR("not supported `POST` method for secret")},
+        {"PUT", "secrets/nix/1", "{}", 400, ERROR("invalid secret manager: nix")},
+        {"PUT", "secrets/vault", "{}", 400, ERROR("missing secret id")},
+        {"PUT", "secrets/vault/1", "{\"uri\":\"x\",\"prefix\":\"p\",\"token\":\"t\"}", 400, NULL},
+        {"PUT", "secrets/vault/1", "{\"uri\":\"http://v:1\",\"prefix\":\"p\"}", 400,
+         ERROR("invalid configuration: property \\\"token\\\" is required")},
+        {"PUT", "secrets/gcp/1", "{}", 400,
+         ERROR("invalid configuration: value should match only one schema, but matches none")},
+        {"PUT", "secrets/vault/1", "{\"uri\":\"http://v:1\",\"prefix\":\"p\",\"token\":\"t\"}", 201,
+         "{\"key\":\"/apisix/secrets/vault/1\",\"value\":{\"id\":\"vault/1\",\"uri\":\"http://"
+         "v:1\","
+         "\"prefix\":\"p\",\"token\":\"t\"}}"},
+        {"PUT", "secrets/aws/1", "{\"access_key_id\":\"a\",\"secret_access_key\":\"s\"}", 201,
+         NULL},
+        {"PUT", "secrets/vault/1", "{\"id\":\"1\"}", 400, ERROR("wrong secret id")},
+        {"PATCH", "secrets/vault", "{}", 400, ERROR("no secret id")},
+        {"PATCH", "secrets/vault/2", "{}", 404, NOT_FOUND},
+        {"PATCH", "secrets/vault/1/prefix", "\"q\"", 200,
+         "{\"key\":\"/apisix/secrets/vault/1\",\"value\":{\"id\":\"vault/1\",\"uri\":\"http://"
+         "v:1\","
+         "\"prefix\":\"q\",\"token\":\"t\"}}"},
+        {"PATCH", "secrets/vault/1", "{\"token\":null}", 400,
+         ERROR("invalid configuration: property \\\"token\\\" is required")},
+        {"GET", "secrets/aws", NULL, 200,
+         "{\"total\":1,\"list\":[{\"key\":\"/apisix/secrets/aws/1\",\"value\":{\"id\":\"aws/1\","
+         "\"access_key_id\":\"a\",\"secret_access_key\":\"s\"},\"createdIndex\":2,"
+         "\"modifiedIndex\":2}]}"},
+        {"DELETE", "secrets/vault/1", NULL, 200,
+         "{\"key\":\"/apisix/secrets/vault/1\",\"deleted\":\"1\"}"},
+        {"GET", "secrets/vault/1", NULL, 404, NOT_FOUND},
+    };
+
+    play(*state, turns, COUNT(turns));
+}
+
+static void test_others(void **state)
+{
+    static const struct turn turns[] = {
+        {"PUT", "plugins/reload", NULL, 200, "done"},
+        {"GET", "plugins/reload", NULL, 405,
+         ERROR("please use PUT method to reload the plugins, GET method is not allowed.")},
+        {"PUT", "stream_routes/1", "{}", 400,
+         ERROR("stream mode is disabled, can not add stream routes")},
+        {"GET", "stream_routes", NULL, 400,
+         ERROR("stream mode is disabled, can not add stream routes")},
+        {"PUT", "ssls/1", "{}", 400, ERROR("invalid configuration: then clause did not match")},
+        {"PUT", "ssls/1", "{\"type\":\"client\"}", 400,
+         ERROR("invalid configuration: else clause did not match")},
+        {"GET", "schema/ssl", NULL, 200, NULL},
+    };
+
+    play(*state, turns, COUNT(turns));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_patch),        TEST(test_patch_times), TEST(test_patch_raced),
         TEST(test_patch_depth),  TEST(test_credentials), TEST(test_consumer_groups),
-        TEST(test_global_rules), TEST(test_metadata),
+        TEST(test_global_rules), TEST(test_metadata),    TEST(test_secrets),
+        TEST(test_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -409,7 +409,7 @@ static const struct check_case check_cases[] = {
     {UP("\"retries\":-1"), "property \"retries\" validation failed: expected -1 to be at least 0",
      true},
     {UP("\"tls\":{\"client_cert_id\":\"c\"}"),
-     "failed to fetch ssl info by ssl id [c], response code: 404", false},
+     "tls.client_cert_id is not supported by this version", false},
     {KIND_UPSTREAM, "{\"nodes\":{\"a:65536\":1}}", "invalid port 65536", false},
     {KIND_UPSTREAM, "{\"nodes\":{\"a:0\":1}}", "invalid port 0", false},
     {KIND_UPSTREAM, "{\"nodes\":{}}", NULL, false},
