@@ -25,14 +25,16 @@ static const struct {
     struct str path;
     bool prefix; /* the rest of the path is the id */
     handler_fn *run;
+    bool raw; /* the handler reads the body itself */
 } paths[] = {
-    {VERB_GET, {"plugins/list", 12}, false, catalog_plugin_list},
-    {VERB_POST, {"schema/validate/", 16}, true, catalog_validate},
-    {VERB_GET, {"plugins/reload", 14}, false, catalog_reload},
-    {VERB_PUT, {"plugins/reload", 14}, false, catalog_reload},
-    {VERB_POST, {"plugins/reload", 14}, false, catalog_reload},
-    {VERB_DELETE, {"plugins/reload", 14}, false, catalog_reload},
-    {VERB_PATCH, {"plugins/reload", 14}, false, catalog_reload},
+    {VERB_GET, {"plugins/list", 12}, false, catalog_plugin_list, false},
+    {VERB_POST, {"schema/validate/", 16}, true, catalog_validate, false},
+    {VERB_POST, {"configs/validate", 16}, false, configs_validate, true},
+    {VERB_GET, {"plugins/reload", 14}, false, catalog_reload, false},
+    {VERB_PUT, {"plugins/reload", 14}, false, catalog_reload, false},
+    {VERB_POST, {"plugins/reload", 14}, false, catalog_reload, false},
+    {VERB_DELETE, {"plugins/reload", 14}, false, catalog_reload, false},
+    {VERB_PATCH, {"plugins/reload", 14}, false, catalog_reload, false},
 };
 
 static const struct admin_header cors_headers[] = {
@@ -68,11 +70,10 @@ static const struct {
     {{"end of file expected", 20}, "the end"},
 };
 
-static void reply_bad_json(struct call *c, const json_error_t *error)
+struct str json_fault(struct call *c, const json_error_t *error)
 {
     enum json_error_code code = json_error_code(error);
     const char *expected = "value";
-    struct str text;
 
     for (size_t i = 0; i < COUNT(json_words); i++) {
         if (str_starts(str_of(error->text), json_words[i].ours))
@@ -80,13 +81,17 @@ static void reply_bad_json(struct call *c, const json_error_t *error)
     }
     if (code == json_error_premature_end_of_input || code == json_error_invalid_syntax ||
         code == json_error_end_of_input_expected)
-        text = arena_printf(c->a, "Expected %s but found %s at character %d", expected,
+        return arena_printf(c->a, "Expected %s but found %s at character %d", expected,
                             code == json_error_premature_end_of_input ? "T_END" : "invalid token",
                             code == json_error_premature_end_of_input ? error->position + 1
                                                                       : error->position);
-    else
-        text = arena_printf(c->a, "%s at character %d", error->text, error->position);
-    json_t *said = json_any(arena_join(c->a, STR("invalid request body: "), text));
+    return arena_printf(c->a, "%s at character %d", error->text, error->position);
+}
+
+static void reply_bad_json(struct call *c, const json_error_t *error)
+{
+    json_t *said = json_any(arena_join(c->a, STR("invalid request body: "), json_fault(c, error)));
+
     reply_json(c, 400, json_pack("{soso}", "error_msg", said, "req_body", json_any(c->body)));
 }
 
@@ -101,7 +106,7 @@ static bool body_parse(struct call *c)
                     c->body_size, ADMIN_BODY_MAX);
         return false;
     }
-    if (c->body.n == 0)
+    if (c->body.n == 0 || c->raw)
         return true;
     c->json = json_loadb(c->body.p, c->body.n, JSON_DECODE_ANY, &error);
     if (!c->json)
@@ -173,6 +178,7 @@ static handler_fn *handler_find(struct call *c)
             !(paths[i].prefix ? str_starts(below, paths[i].path) : str_eq(below, paths[i].path)))
             continue;
         c->id = str_from(below, paths[i].path.n);
+        c->raw = paths[i].raw;
         return paths[i].run;
     }
     path_cut(c);
@@ -333,6 +339,7 @@ void admin_handle(struct admin *admin, const struct admin_request *r, admin_done
     c->method = arena_str(c->a, r->method);
     c->path = arena_str(c->a, r->path);
     c->query = arena_str(c->a, r->query);
+    c->content_type = arena_str(c->a, header_of(r, STR("Content-Type")));
     c->kind = KIND_COUNT;
     c->body_size = r->body_size > r->body.n ? r->body_size : r->body.n;
     if (door_pass(c, r) && c->body_size <= ADMIN_BODY_MAX)

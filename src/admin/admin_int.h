@@ -32,7 +32,7 @@ struct call {
     admin_done_fn *done;
     void *arg;
 
-    struct str method, path, query, body;
+    struct str method, path, query, content_type, body;
     size_t body_size;
     struct str who; /* name of the key */
     enum verb verb;
@@ -42,6 +42,7 @@ struct call {
                           without */
     struct str id;     /* segment behind the collection; absent: none */
     struct str sub;    /* what follows, without the slash; absent: none */
+    bool raw;          /* the handler reads the body itself */
     json_t *json;      /* the parsed body; NULL: there was none */
 };
 
@@ -142,6 +143,9 @@ extern handler_fn *const plugin_handlers[VERB_COUNT];
 void catalog_plugin_list(struct call *c);
 void catalog_validate(struct call *c);
 void catalog_reload(struct call *c);
+void configs_validate(struct call *c); /* validate.c */
+/* What is wrong with a body that is no JSON, in lua-cjson's words. admin.c */
+struct str json_fault(struct call *c, const json_error_t *error);
 /* list.c */
 void document_list(struct call *c);
 

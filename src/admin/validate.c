@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST configs/validate: a whole configuration, as the files have it, is checked and nothing is
+ * stored (APISIX: apisix/admin/config_validate.lua). */
+#include "admin/admin_int.h"
+#include "config/yaml.h"
+
+struct trial {
+    struct call *c;
+    json_t *errors;
+    struct str collection;
+};
+
+/* Collections that APISIX has and this version has not: their documents would not be served. */
+static const struct str missing[] = {{"protos", 6}, {"stream_routes", 13}};
+
+static void error_add(struct trial *t, const json_t *item, json_int_t index, struct str text)
+{
+    json_t *id = json_object_get(item, "id");
+    json_t *error = json_pack("{so}", "resource_type", json_any(t->collection));
+
+    if (!id)
+        id = json_object_get(item, "username");
+    if (index >= 0) {
+        json_object_set_new(error, "resource_id", id ? json_incref(id) : json_string(""));
+        json_object_set_new(error, "index", json_integer(index));
+    }
+    json_object_set_new(error, "error", json_any(text));
+    json_array_append_new(t->errors, error);
+}
+
+/* An entry of `consumers` with such an id is a credential. */
+static enum kind item_kind(enum kind kind, struct str id)
+{
+    return kind == KIND_CONSUMER && str_search(id, STR("/credentials/")) >= 0 ? KIND_CREDENTIAL
+                                                                              : kind;
+}
+
+/* The document of a credential has the last part of its id alone. */
+static json_t *item_document(enum kind kind, json_t *item, struct str id)
+{
+    json_t *copy = json_copy(item);
+
+    if (kind == KIND_CREDENTIAL) {
+        struct str last = str_from(id, (size_t)str_rfind(id, '/') + 1);
+        json_object_set_new(copy, "id", json_any(last));
+    }
+    return copy;
+}
+
+static void item_check(struct trial *t, enum kind of, json_t *item, json_int_t index)
+{
+    struct call *c = t->c;
+    struct builder *b = keeper_builder(c->keeper);
+    struct str id = id_of(c->a, json_object_get(item, "id")), err = STR_NONE;
+    enum kind kind = item_kind(of, id);
+
+    if (!json_is_object(item)) {
+        error_add(t, item, index,
+                  arena_printf(c->a, "invalid configuration: wrong type: expected object, got %s",
+                               json_type_name(item)));
+        return;
+    }
+    if (kind == KIND_SECRET && str_find(id, '/') < 0) {
+        error_add(t, item, index, arena_join(c->a, STR("invalid secret id: "), id));
+        return;
+    }
+    json_t *document = item_document(kind, item, id);
+    if (!builder_check(b, kind, id.p ? id : STR(""), document, c->a, &err)) {
+        if (builder_check_by_schema(b))
+            err = arena_join(c->a, STR("invalid configuration: "), err);
+        error_add(t, item, index, err);
+    }
+    json_decref(document);
+}
+
+/* An id must be there once; a consumer goes by its name. */
+static void duplicate_check(struct trial *t, enum kind kind, json_t *seen, json_t *item,
+                            json_int_t index)
+{
+    struct call *c = t->c;
+    struct str id = id_of(c->a, json_object_get(item, "id"));
+    const char *what = kind == KIND_CONSUMER ? "credential id" : "id";
+
+    if (!id.p && kind == KIND_CONSUMER) {
+        id = id_of(c->a, json_object_get(item, "username"));
+        what = "username";
+    }
+    if (!id.p)
+        return;
+    if (json_object_getn(seen, id.p, id.n))
+        error_add(t, item, index,
+                  arena_printf(c->a, "found duplicate %s %.*s in %.*s", what, STR_ARG(id),
+                               STR_ARG(t->collection)));
+    else
+        json_object_setn_new(seen, id.p, id.n, json_true());
+}
+
+static void collection_check(struct trial *t, enum kind kind, json_t *whole)
+{
+    struct call *c = t->c;
+    const char *name = t->collection.p;
+    const json_t *version = json_object_get(whole, arena_printf(c->a, "%s_conf_version", name).p);
+    json_t *items = json_object_get(whole, name), *item, *seen = json_object();
+    size_t i;
+
+    if (version && !json_is_number(version))
+        error_add(t, NULL, -1,
+                  arena_printf(c->a, "%s_conf_version must be a number, got %s", name,
+                               json_type_name(version)));
+    json_array_foreach(items, i, item)
+    {
+        item_check(t, kind, item, (json_int_t)i);
+        duplicate_check(t, kind, seen, item, (json_int_t)i);
+    }
+    json_decref(seen);
+}
+
+static json_t *body_read(struct call *c)
+{
+    json_error_t error;
+    struct str err = STR_NONE;
+    json_t *whole;
+
+    if (c->body.n == 0) {
+        reply_error(c, 400, "invalid request body: empty request body");
+        return NULL;
+    }
+    if (str_starts(c->content_type, STR("application/yaml"))) {
+        whole = yaml_parse(c->body, c->a, &err);
+        if (!json_is_object(whole)) {
+            json_decref(whole);
+            reply_error(c, 400, "invalid request body: invalid yaml request body");
+            return NULL;
+        }
+        return whole;
+    }
+    whole = json_loadb(c->body.p, c->body.n, JSON_DECODE_ANY, &error);
+    if (!whole)
+        reply_error(c, 400, "invalid request body: %.*s", STR_ARG(json_fault(c, &error)));
+    return whole;
+}
+
+void configs_validate(struct call *c)
+{
+    json_t *whole = body_read(c);
+    struct trial t = {.c = c};
+
+    if (!whole)
+        return;
+    t.errors = json_array();
+    if (!json_is_object(whole))
+        json_array_append_new(t.errors,
+                              json_pack("{so}", "error",
+                                        json_any(arena_printf(c->a, "expected object, got %s",
+                                                              json_type_name(whole)))));
+    for (enum kind k = 0; k < KIND_COUNT; k++) {
+        t.collection = kinds[k].collection;
+        collection_check(&t, k, whole);
+    }
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+        t.collection = missing[i];
+        if (json_array_size(json_object_get(whole, missing[i].p)) > 0)
+            error_add(&t, NULL, -1, STR("not supported by this version"));
+    }
+    json_decref(whole);
+    if (json_array_size(t.errors) == 0) {
+        json_decref(t.errors);
+        reply_json(c, 200, json_object());
+    } else {
+        reply_json(c, 400,
+                   json_pack("{ssso}", "error_msg", "Configuration validation failed", "errors",
+                             t.errors));
+    }
+}
