@@ -14,6 +14,7 @@
 #include "admin/server.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/panic.h"
 #include "config/settings.h"
 #include "exchange/access_log.h"
 #include "exchange/worker.h"
@@ -22,6 +23,7 @@
 #include "loop/tls.h"
 #include "plugin/registry.h"
 #include "store/etcd.h"
+#include "store/file.h"
 #include "store/keeper.h"
 
 enum { JOB_THREADS = 4 };
@@ -250,6 +252,17 @@ static struct store *open_etcd(struct program *p)
     return store_etcd_open(&config, &p->arena, &p->err);
 }
 
+/* Beside config.yaml, as APISIX has it. */
+static struct store *open_file(struct program *p, bool json)
+{
+    const struct settings *s = p->settings;
+    ptrdiff_t slash = str_rfind(s->path, '/');
+    struct str folder = slash < 0 ? STR("conf/") : str_head(s->path, (size_t)slash + 1);
+    struct str path = arena_join(&p->arena, folder, json ? STR("apisix.json") : STR("apisix.yaml"));
+
+    return store_file_open(path, json, s->data_dir, &p->arena, &p->err);
+}
+
 static struct store *open_store(struct program *p)
 {
     switch (p->settings->provider) {
@@ -258,11 +271,28 @@ static struct store *open_store(struct program *p)
     case PROVIDER_ETCD:
         return open_etcd(p);
     case PROVIDER_YAML:
+        return open_file(p, false);
     case PROVIDER_JSON:
-        break;
+        return open_file(p, true);
     }
-    p->err = STR("this config_provider is not there yet");
-    return NULL;
+    PANIC("no such provider");
+}
+
+/* *codec stays NULL for a file: what people write there is not sealed. False: p->err says why. */
+static bool make_codec(struct program *p, struct document_codec **codec)
+{
+    const struct settings *s = p->settings;
+    struct seal_config sealing = {.on = s->encryption.on,
+                                  .ring = s->encryption.keys,
+                                  .nring = s->encryption.nkeys,
+                                  .data_dir = s->data_dir};
+
+    if (s->provider == PROVIDER_YAML || s->provider == PROVIDER_JSON)
+        return true;
+    struct seal *seal = seal_new(&sealing, &p->arena, &p->err);
+    if (seal)
+        *codec = document_codec_new(seal, plugin_registry);
+    return seal != NULL;
 }
 
 static bool start_keeper(struct program *p)
@@ -280,18 +310,13 @@ static bool start_keeper(struct program *p)
     struct store *store = open_store(p);
     if (!store)
         return fail(p, "store");
-    struct seal_config sealing = {.on = s->encryption.on,
-                                  .ring = s->encryption.keys,
-                                  .nring = s->encryption.nkeys,
-                                  .data_dir = s->data_dir};
-    struct seal *seal = seal_new(&sealing, &p->arena, &p->err);
-    if (!seal) {
+    struct document_codec *codec = NULL;
+    if (!make_codec(p, &codec)) {
         store->ops->close(store);
         return fail(p, "key of stored secrets");
     }
     p->builder = builder_new(&env);
-    p->keeper = keeper_start(store, document_codec_new(seal, plugin_registry), p->builder,
-                             on_publish, p);
+    p->keeper = keeper_start(store, codec, p->builder, on_publish, p);
     if (p->keeper)
         return true;
     p->err = STR("the stored configuration could not be read");

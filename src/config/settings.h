@@ -151,6 +151,13 @@ struct settings *settings_parse(struct str yaml, struct arena *a, struct str *er
 /* Frees the document; the rest goes with the arena. */
 void settings_free(struct settings *s);
 
+/* Replaces ${{VAR}} and ${{VAR:=default}} by environment variables in keys and strings, at any
+ * depth. Returns v, or what has come in its place (v is given up), or NULL with a message. */
+json_t *settings_substitute(json_t *v, struct arena *a, struct str *err);
+/* The same in a text of at most max bytes afterwards; *out is the text itself or in the arena. */
+bool settings_substitute_text(struct str text, size_t max, struct arena *a, struct str *out,
+                              struct str *err);
+
 /* When no admin key is configured, makes one: 32 random hex digits, kept in data_dir/admin.key
  * (mode 0600; the folder is made when missing) and read from there at the next start. Says in the
  * log where it is, never what it is. Does nothing when keys are configured. False with a message in

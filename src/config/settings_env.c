@@ -5,12 +5,13 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "config/settings_int.h"
+#include "config/settings.h"
 
 enum { TEXT_MAX = 1 << 20, VARIABLE_MAX = 256 };
 
 struct substitution {
     struct arena *arena;
+    size_t max; /* bytes of a text */
     struct str err;
 };
 
@@ -71,7 +72,7 @@ static bool replace(struct substitution *sub, struct str s, struct str *out, boo
     bool good = true;
 
     *used = false;
-    buf_init(&text, TEXT_MAX);
+    buf_init(&text, sub->max);
     while (good && find_reference(s, &at, &length, &inside)) {
         *used = true;
         good = look_up(sub, inside, &value);
@@ -191,9 +192,22 @@ static json_t *value_json(struct substitution *sub, json_t *v)
     return v;
 }
 
+bool settings_substitute_text(struct str text, size_t max, struct arena *a, struct str *out,
+                              struct str *err)
+{
+    struct substitution sub = {.arena = a, .max = max};
+    bool used;
+
+    *out = text;
+    if (replace(&sub, text, out, &used))
+        return true;
+    *err = sub.err;
+    return false;
+}
+
 json_t *settings_substitute(json_t *v, struct arena *a, struct str *err)
 {
-    struct substitution sub = {.arena = a};
+    struct substitution sub = {.arena = a, .max = TEXT_MAX};
     json_t *out = value_json(&sub, v);
 
     if (!out)

@@ -117,8 +117,4 @@ extern const struct fields settings_listen_fields;
 /* APISIX's keys that this program does not use, and whatever is below them. */
 extern const char *const settings_idle_keys[];
 
-/* Replaces ${{VAR}} and ${{VAR:=default}} in keys and strings, at any depth. Returns v, or what has
- * come in its place (v is given up), or NULL with a message. */
-json_t *settings_substitute(json_t *v, struct arena *a, struct str *err);
-
 #endif

@@ -15,7 +15,7 @@ struct reader {
     yaml_document_t doc;
     struct arena *arena;
     struct str err;
-    unsigned values;
+    unsigned values, max_values;
 };
 
 static json_t *fail(struct reader *r, const yaml_mark_t *mark, const char *what)
@@ -180,7 +180,7 @@ static json_t *node_json(struct reader *r, int index, unsigned depth)
     /* Aliases make a small text large, or endless. */
     if (depth > DEPTH_MAX)
         return fail(r, &node->start_mark, "nested too deeply");
-    if (++r->values > VALUES_MAX)
+    if (++r->values > r->max_values)
         return fail(r, &node->start_mark, "too many values");
     switch (node->type) {
     case YAML_SCALAR_NODE:
@@ -225,7 +225,12 @@ static bool check_end(struct reader *r, yaml_parser_t *parser)
 
 json_t *yaml_parse(struct str text, struct arena *a, struct str *err)
 {
-    struct reader r = {.arena = a};
+    return yaml_parse_large(text, VALUES_MAX, a, err);
+}
+
+json_t *yaml_parse_large(struct str text, unsigned max_values, struct arena *a, struct str *err)
+{
+    struct reader r = {.arena = a, .max_values = max_values};
     yaml_parser_t parser;
     json_t *v = NULL;
 

@@ -14,5 +14,7 @@
  * values (aliases count each time they are used), with a message in the arena that has the line. A
  * key that occurs twice warns in the log; the last one counts. */
 json_t *yaml_parse(struct str text, struct arena *a, struct str *err);
+/* The same with another bound than 100,000 values. */
+json_t *yaml_parse_large(struct str text, unsigned max_values, struct arena *a, struct str *err);
 
 #endif

@@ -106,6 +106,10 @@ class Etcd:
             self.call("auth/user/add", name=user, password=password)
             self.call("auth/user/grant", user=user, role="gateway")
         self.call("auth/enable")
+        self.log_in(password)
+
+    def log_in(self, password):
+        self.token = None
         self.token = self.call("auth/authenticate", name="root", password=password)["token"]
 
 

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store in a file: read at start, and by a thread that the kernel wakes when the file changes.
+ */
+#include "store/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/panic.h"
+#include "store/data_dir.h"
+
+enum { FILE_MAX = 256 << 20, READ = 1 << 16 };
+/* How often a folder that is gone is looked for. */
+enum { MISSING_MS = 1000 };
+
+/* What tells one state of the file from another. */
+struct stamp {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec time;
+};
+
+struct file {
+    struct store store;
+    char *path;
+    bool json;
+    int lock;
+
+    pthread_mutex_t mutex;
+    struct store_batch *documents; /* by key; replaced by the thread alone, with the mutex held */
+    int64_t revision;
+
+    /* The thread's, once it runs. */
+    struct stamp stamp;
+    int inotify, stop;
+    pthread_t thread;
+    bool running;
+    store_changed_fn *changed;
+    void *arg;
+};
+
+static struct file *file_of(struct store *s)
+{
+    return CONTAINER(s, struct file, store);
+}
+
+/* ---- Reading the file --------------------------------------------------------------------------
+ */
+
+static struct stamp stamp_of(const struct stat *st)
+{
+    return (struct stamp){st->st_dev, st->st_ino, st->st_size, st->st_mtim};
+}
+
+static bool stamp_eq(const struct stamp *a, const struct stamp *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+           a->time.tv_sec == b->time.tv_sec && a->time.tv_nsec == b->time.tv_nsec;
+}
+
+/* The whole file, and what it was when it was opened; false with errno. */
+static bool read_all(const char *path, struct buf *out, struct stamp *stamp)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    ssize_t n = 1;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        n = -1;
+    else
+        *stamp = stamp_of(&st);
+    while (n > 0) {
+        char *room = buf_room(out, READ);
+        n = room ? read(fd, room, READ) : -1;
+        if (n > 0)
+            out->n += (size_t)n;
+        else if (!room)
+            errno = EFBIG;
+    }
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return n == 0;
+}
+
+/* NULL with a message in the arena. */
+static struct store_batch *file_read(struct file *f, struct arena *a, struct str *err)
+{
+    struct store_batch *documents = NULL;
+    struct buf text;
+
+    buf_init(&text, FILE_MAX);
+    if (read_all(f->path, &text, &f->stamp))
+        documents = store_file_parse(buf_str(&text), f->json, a, err);
+    else
+        *err = arena_printf(a, "%s", strerror(errno));
+    buf_fini(&text);
+    return documents;
+}
+
+/* ---- Changes -----------------------------------------------------------------------------------
+ */
+
+static void change_add(struct store_batch *changes, const struct store_item *item)
+{
+    struct store_item copy = *item;
+
+    copy.key = arena_str(&changes->arena, item->key);
+    if (item->value.p)
+        copy.value = arena_str(&changes->arena, item->value);
+    store_batch_add(changes, &copy);
+}
+
+/* What differs between two states; what is alike keeps its revisions. */
+static struct store_batch *compare(const struct store_batch *old, struct store_batch *new,
+                                   int64_t revision)
+{
+    struct store_batch *changes = store_batch_new();
+    size_t i = 0;
+
+    for (size_t k = 0; k <= new->n; k++) {
+        struct store_item *item = k < new->n ? &new->items[k] : NULL;
+        while (i < old->n && (!item || str_cmp(old->items[i].key, item->key) < 0)) {
+            struct store_item gone = {.key = old->items[i++].key, .modified = revision};
+            change_add(changes, &gone);
+        }
+        if (!item)
+            break;
+        const struct store_item *was = i < old->n && str_eq(old->items[i].key, item->key)
+                                           ? &old->items[i++]
+                                           : NULL;
+        item->created = was ? was->created : revision;
+        item->modified = was && str_eq(was->value, item->value) ? was->modified : revision;
+        if (item->modified == revision)
+            change_add(changes, item);
+    }
+    changes->revision = revision;
+    return changes;
+}
+
+static void reload(struct file *f)
+{
+    struct store_batch *documents, *changes;
+    struct str err = STR_NONE;
+    struct arena a;
+
+    arena_init(&a, NULL);
+    documents = file_read(f, &a, &err);
+    if (!documents) {
+        log_error("failed to parse the content of file %s: %.*s. The last good configuration stays "
+                  "in service",
+                  f->path, STR_ARG(err));
+        arena_fini(&a);
+        return;
+    }
+    arena_fini(&a);
+    changes = compare(f->documents, documents, f->revision + 1);
+    pthread_mutex_lock(&f->mutex);
+    struct store_batch *old = f->documents;
+    f->documents = documents;
+    f->revision++;
+    pthread_mutex_unlock(&f->mutex);
+    store_batch_free(old);
+    log_warn("config file %s reloaded: %zu changes", f->path, changes->n);
+    f->changed(f->arg, changes);
+}
+
+/* ---- Watching ----------------------------------------------------------------------------------
+ */
+
+static bool watch_folder(struct file *f, const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash && slash > path ? (size_t)(slash - path) : 1;
+
+    if (n >= sizeof(folder))
+        return false;
+    memcpy(folder, slash ? path : ".", n);
+    folder[n] = 0;
+    return inotify_add_watch(f->inotify, folder,
+                             IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM |
+                                 IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR) >= 0;
+}
+
+/* Watches the folder of the file, and the one where it really is when there are links on the way:
+ * whoever replaces a link there (Kubernetes) changes the file. False: one is missing. */
+static bool watch_arm(struct file *f)
+{
+    char real[PATH_MAX];
+
+    return watch_folder(f, f->path) && realpath(f->path, real) && watch_folder(f, real);
+}
+
+/* Takes what the kernel says. Whether a file of that name was written or moved there: its time may
+ * be the old one, clocks of file systems tick slowly. */
+static bool events_name(struct file *f)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    const char *slash = strrchr(f->path, '/'), *name = slash ? slash + 1 : f->path;
+    bool named = false;
+    ssize_t n;
+
+    while ((n = read(f->inotify, events, sizeof(events))) > 0) {
+        const struct inotify_event *event;
+        for (ssize_t at = 0; at < n; at += (ssize_t)(sizeof(*event) + event->len)) {
+            event = (const struct inotify_event *)(const void *)(events + at);
+            named |= (event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) && event->len > 0 &&
+                     strcmp(event->name, name) == 0;
+        }
+    }
+    return named;
+}
+
+/* A file that was just made is empty until its writer closes it, which is another event. */
+static bool has_changed(struct file *f)
+{
+    struct stat st;
+
+    if (stat(f->path, &st) < 0)
+        return false;
+    struct stamp now = stamp_of(&st);
+    return st.st_size > 0 && !stamp_eq(&now, &f->stamp);
+}
+
+static void *watcher_main(void *arg)
+{
+    struct file *f = arg;
+    struct pollfd fds[2] = {{.fd = f->inotify, .events = POLLIN},
+                            {.fd = f->stop, .events = POLLIN}};
+    bool armed = watch_arm(f);
+
+    /* What changed before the watch began. */
+    if (has_changed(f))
+        reload(f);
+    while (poll(fds, 2, armed ? -1 : MISSING_MS) >= 0 || errno == EINTR) {
+        if (fds[1].revents)
+            break;
+        bool named = events_name(f);
+        armed = watch_arm(f);
+        if (named || has_changed(f))
+            reload(f);
+    }
+    return NULL;
+}
+
+static void file_watch(struct store *store, store_changed_fn *changed, void *arg)
+{
+    struct file *f = file_of(store);
+    sigset_t all, before;
+
+    f->changed = changed;
+    f->arg = arg;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&f->thread, NULL, watcher_main, f) != 0)
+        PANIC("the system gives no thread");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setname_np(f->thread, "file-watch");
+    f->running = true;
+}
+
+static void file_unwatch(struct store *store)
+{
+    struct file *f = file_of(store);
+
+    if (!f->running)
+        return;
+    if (eventfd_write(f->stop, 1) < 0)
+        PANIC("an eventfd cannot be written");
+    pthread_join(f->thread, NULL);
+    f->running = false;
+}
+
+/* ---- Calls -------------------------------------------------------------------------------------
+ */
+
+static enum store_status file_get(struct store *store, struct str key, struct arena *a,
+                                  struct store_item *out, struct str *err)
+{
+    struct file *f = file_of(store);
+    enum store_status status = STORE_NOT_FOUND;
+
+    (void)err;
+    pthread_mutex_lock(&f->mutex);
+    for (size_t low = 0, high = f->documents->n; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        const struct store_item *item = &f->documents->items[middle];
+        int order = str_cmp(item->key, key);
+        if (order == 0) {
+            *out = *item;
+            out->key = arena_str(a, item->key);
+            out->value = arena_str(a, item->value);
+            status = STORE_OK;
+            break;
+        }
+        low = order < 0 ? middle + 1 : low;
+        high = order < 0 ? high : middle;
+    }
+    pthread_mutex_unlock(&f->mutex);
+    return status;
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const struct store_item *one = a, *two = b;
+
+    if (one->created != two->created)
+        return one->created < two->created ? -1 : 1;
+    return str_cmp(one->key, two->key);
+}
+
+static enum store_status file_list(struct store *store, struct str prefix,
+                                   bool (*each)(void *arg, const struct store_item *item),
+                                   void *arg, struct str *err)
+{
+    struct file *f = file_of(store);
+    struct store_batch *found = store_batch_new();
+    bool go = true;
+
+    (void)err;
+    pthread_mutex_lock(&f->mutex);
+    for (size_t i = 0; i < f->documents->n; i++)
+        if (str_starts(f->documents->items[i].key, prefix))
+            change_add(found, &f->documents->items[i]);
+    pthread_mutex_unlock(&f->mutex);
+    if (found->n > 0)
+        qsort(found->items, found->n, sizeof(*found->items), by_age);
+    for (size_t i = 0; i < found->n && go; i++)
+        go = each(arg, &found->items[i]);
+    store_batch_free(found);
+    return STORE_OK;
+}
+
+static enum store_status read_only(struct str *err)
+{
+    *err = STR("the configuration is in a file: it is changed there");
+    return STORE_FAILED;
+}
+
+static enum store_status file_put(struct store *store, struct str key, struct str value,
+                                  int64_t expect, struct store_item *out, struct str *err)
+{
+    (void)store, (void)key, (void)value, (void)expect, (void)out;
+    return read_only(err);
+}
+
+static enum store_status file_del(struct store *store, struct str key, int64_t *revision,
+                                  struct str *err)
+{
+    (void)store, (void)key, (void)revision;
+    return read_only(err);
+}
+
+static enum store_status file_next_revision(struct store *store, int64_t *revision, struct str *err)
+{
+    (void)store, (void)revision;
+    return read_only(err);
+}
+
+static int64_t file_revision(struct store *store)
+{
+    struct file *f = file_of(store);
+
+    pthread_mutex_lock(&f->mutex);
+    int64_t revision = f->revision;
+    pthread_mutex_unlock(&f->mutex);
+    return revision;
+}
+
+static void file_close(struct store *store)
+{
+    struct file *f = file_of(store);
+
+    file_unwatch(store);
+    if (f->documents)
+        store_batch_free(f->documents);
+    if (f->inotify >= 0)
+        close(f->inotify);
+    if (f->stop >= 0)
+        close(f->stop);
+    close(f->lock);
+    pthread_mutex_destroy(&f->mutex);
+    free(f->path);
+    free(f);
+}
+
+static const struct store_ops file_ops = {
+    .name = "file",
+    .close = file_close,
+    .get = file_get,
+    .list = file_list,
+    .put = file_put,
+    .del = file_del,
+    .next_revision = file_next_revision,
+    .revision = file_revision,
+    .load = file_list,
+    .watch = file_watch,
+    .unwatch = file_unwatch,
+};
+
+struct store *store_file_open(struct str path, bool json, struct str data_dir, struct arena *a,
+                              struct str *err)
+{
+    int lock = data_dir_lock(data_dir, a, err);
+
+    if (lock < 0)
+        return NULL;
+    struct file *f = mem_zero(sizeof(*f));
+    f->store.ops = &file_ops;
+    f->path = str_dup(path);
+    f->json = json;
+    f->lock = lock;
+    pthread_mutex_init(&f->mutex, NULL);
+    f->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    f->stop = eventfd(0, EFD_CLOEXEC);
+    if (f->inotify < 0 || f->stop < 0) {
+        *err = arena_printf(a, "files cannot be watched: %s", strerror(errno));
+    } else if ((f->documents = file_read(f, a, err)) == NULL) {
+        *err = arena_printf(a, "failed to parse the content of file %s: %.*s", f->path,
+                            STR_ARG(*err));
+    } else {
+        f->revision = 1;
+        for (size_t i = 0; i < f->documents->n; i++)
+            f->documents->items[i].modified = 1;
+        return &f->store;
+    }
+    file_close(&f->store);
+    return NULL;
+}
