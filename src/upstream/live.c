@@ -257,6 +257,7 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
         best = choose(l, lu, tried, wait, &unresolved);
     }
     if (best) {
+        *wait = NULL;
         take_address(best, tried, out);
         return PICK_OK;
     }
