@@ -249,26 +249,34 @@ static const struct fields secret_fields = {secret_rows, NULL, sizeof(struct doc
 
 /* Fields, methods, folder in the store, shape of ids there, identity, times,
  * what is hidden. */
-#define UPSTREAM_PARTS &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true
-#define SERVICE_PARTS  &service_fields, METHODS_ALL, TEXT("services"), "*", false, true
+#define NO_HIDDEN  \
+    {              \
+        NULL, NULL \
+    }
+
+#define UPSTREAM_PARTS \
+    &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true, NO_HIDDEN
+#define SERVICE_PARTS &service_fields, METHODS_ALL, TEXT("services"), "*", false, true, NO_HIDDEN
 #define PLUGIN_CONFIG_PARTS \
-    &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false, true
+    &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false, true, NO_HIDDEN
 #define CONSUMER_GROUP_PARTS \
-    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false, true
-#define CONSUMER_PARTS &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true, true
+    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false, true, NO_HIDDEN
+#define CONSUMER_PARTS \
+    &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true, true, NO_HIDDEN
 #define CREDENTIAL_PARTS \
-    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true
-#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true
+    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true, NO_HIDDEN
+#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true, NO_HIDDEN
 
 #define SSL_PARTS                                                   \
     &model_ssl_fields, METHODS_ALL, TEXT("ssls"), "*", false, true, \
     {                                                               \
         "key", "keys"                                               \
     }
-#define SECRET_PARTS &secret_fields, METHODS_NAMED, TEXT("secrets"), "*/*", false, true
+#define SECRET_PARTS &secret_fields, METHODS_NAMED, TEXT("secrets"), "*/*", false, true, NO_HIDDEN
 #define PLUGIN_METADATA_PARTS \
-    &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false
-#define GLOBAL_RULE_PARTS &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true
+    &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false, NO_HIDDEN
+#define GLOBAL_RULE_PARTS \
+    &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true, NO_HIDDEN
 
 #define TEXT(literal)                \
     {                                \

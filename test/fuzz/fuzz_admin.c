@@ -256,11 +256,13 @@ static bool item_is_sound(void *arg, const struct store_item *item)
         if (!id.p)
             continue;
         json_t *value = document_decode(NULL, (enum kind)kind, item->value, NULL);
-        ASSERT(value && json_is_number(json_object_get(value, "create_time")));
+        ASSERT(value &&
+               (!kinds[kind].times || json_is_number(json_object_get(value, "create_time"))));
         json_decref(value);
         known = true;
         for (size_t i = 0; i < id.n; i++)
-            ASSERT(strchr("-_.", id.p[i]) || ascii_digit(id.p[i]) ||
+            ASSERT(strchr(strcmp(kinds[kind].shape, "*") == 0 ? "-_." : "-_./", id.p[i]) ||
+                   ascii_digit(id.p[i]) ||
                    (ascii_lower(id.p[i]) >= 'a' && ascii_lower(id.p[i]) <= 'z'));
     }
     ASSERT(known);
