@@ -5,64 +5,88 @@
 #include "base/mem.h"
 #include "base/panic.h"
 
-enum { LABEL_MAX = 32767 };
+enum { LABEL_MAX = 16383 };
 
-/* A node: header, values, children, the byte that leads to each child (ascending), label. The label
- * are the bytes that all keys below share, after the one that led here. */
+/* A node: header, label, the byte that leads to each child (ascending), values, children. The label
+ * are the bytes that all keys below share, after the one that led here. What a walk reads stands in
+ * front: with many keys each cache line costs. */
 struct trie {
-    uint64_t version : 38;
+    uint64_t version : 37;
+    uint64_t slab : 1;    /* from slabs, not from the heap */
+    uint64_t inlined : 1; /* trie_edit.inlined */
     uint64_t nchildren : 9;
     uint64_t values : 2; /* bit 1 << slot: the value is there */
-    uint64_t nlabel : 15;
+    uint64_t nlabel : 14;
 };
 
-static inline unsigned nvalues(unsigned values)
+static inline size_t value_size(const struct trie *n)
 {
-    return (values & 1) + (values >> 1);
+    return n->inlined ? TRIE_INLINE : sizeof(void *);
 }
 
-static inline void **values_of(const struct trie *n)
+static inline size_t values_size(const struct trie *n)
 {
-    return (void **)(uintptr_t)(n + 1);
-}
-
-static inline struct trie **children_of(const struct trie *n)
-{
-    return (struct trie **)(values_of(n) + nvalues(n->values));
-}
-
-static inline unsigned char *bytes_of(const struct trie *n)
-{
-    return (unsigned char *)(children_of(n) + n->nchildren);
+    return ((n->values & 1u) + (n->values >> 1)) * value_size(n);
 }
 
 static inline char *label_of(const struct trie *n)
 {
-    return (char *)(bytes_of(n) + n->nchildren);
+    return (char *)(uintptr_t)(n + 1);
 }
 
-static size_t node_size(unsigned values, size_t nchildren, size_t nlabel)
+static inline unsigned char *bytes_of(const struct trie *n)
 {
-    return sizeof(struct trie) + nvalues(values) * sizeof(void *) +
-           nchildren * (sizeof(struct trie *) + 1) + nlabel;
+    return (unsigned char *)label_of(n) + n->nlabel;
+}
+
+static inline char *values_of(const struct trie *n)
+{
+    return label_of(n) + (((size_t)n->nlabel + n->nchildren + 7) & ~(size_t)7);
+}
+
+static inline struct trie **children_of(const struct trie *n)
+{
+    return (struct trie **)(void *)(values_of(n) + values_size(n));
+}
+
+static size_t node_size(const struct trie *n)
+{
+    return (size_t)((char *)(children_of(n) + n->nchildren) - (const char *)n);
 }
 
 static struct trie *node_new(const struct trie_edit *e, unsigned values, size_t nchildren,
                              size_t nlabel)
 {
-    struct trie *n = mem_alloc(node_size(values, nchildren, nlabel));
+    struct trie head = {.version = e->version,
+                        .inlined = e->inlined,
+                        .nchildren = nchildren,
+                        .values = values,
+                        .nlabel = nlabel};
+    size_t size = node_size(&head);
 
-    *n = (struct trie){e->version, nchildren, values, nlabel};
+    head.slab = e->slabs && size <= SLAB_MAX;
+    struct trie *n = head.slab ? slab_take(e->slabs, size) : mem_alloc(size);
+    *n = head;
     return n;
+}
+
+static void node_free(void *p)
+{
+    const struct trie *n = p;
+
+    if (n->slab)
+        slab_give(p);
+    else
+        free(p);
 }
 
 /* Takes a node out of the newest tree. */
 static void node_drop(const struct trie_edit *e, struct trie *n)
 {
     if (n->version == e->version)
-        free(n);
+        node_free(n);
     else
-        garbage_add(e->garbage, n, free, n->version);
+        garbage_add(e->garbage, n, node_free, n->version);
 }
 
 /* Makes the node at *at the writer's own. */
@@ -71,19 +95,35 @@ static struct trie *node_own(const struct trie_edit *e, struct trie **at)
     struct trie *n = *at;
 
     if (n->version != e->version) {
-        struct trie *copy = mem_dup(n, node_size(n->values, n->nchildren, n->nlabel));
-        copy->version = e->version;
+        struct trie *copy = node_new(e, n->values, n->nchildren, n->nlabel);
+        memcpy(copy + 1, n + 1, node_size(n) - sizeof(*n));
         node_drop(e, n);
         *at = n = copy;
     }
     return n;
 }
 
+/* Where a value is, or would be. */
+static inline char *value_place(const struct trie *n, enum trie_slot slot)
+{
+    return values_of(n) + (slot == TRIE_PREFIX && (n->values & 1) ? value_size(n) : 0);
+}
+
 static void *node_value(const struct trie *n, enum trie_slot slot)
 {
+    char *place = value_place(n, slot);
+
     if (!(n->values & (1u << slot)))
         return NULL;
-    return values_of(n)[slot == TRIE_PREFIX && (n->values & 1)];
+    return n->inlined ? place : *(void **)(void *)place;
+}
+
+static void node_put(struct trie *n, enum trie_slot slot, const void *value)
+{
+    if (n->inlined)
+        memcpy(value_place(n, slot), value, TRIE_INLINE);
+    else
+        memcpy(value_place(n, slot), &value, sizeof(value));
 }
 
 /* The place of the child that c leads to, or NULL. */
@@ -142,9 +182,9 @@ static struct trie *node_remake(const struct trie_edit *e, const struct trie *n,
 {
     struct trie *m = node_new(e, values, n->nchildren, nlabel);
 
-    for (unsigned slot = 0, i = 0; slot < 2; slot++)
-        if (values & (1u << slot))
-            values_of(m)[i++] = node_value(n, slot);
+    for (enum trie_slot slot = TRIE_EXACT; slot <= TRIE_PREFIX; slot++)
+        if (values & n->values & (1u << slot))
+            node_put(m, slot, node_value(n, slot));
     if (n->nchildren) {
         memcpy(children_of(m), children_of(n), n->nchildren * sizeof(struct trie *));
         memcpy(bytes_of(m), bytes_of(n), n->nchildren);
@@ -167,7 +207,7 @@ static struct trie *tail_new(const struct trie_edit *e, struct str rest, enum tr
         at = children_of(n);
     }
     *at = node_new(e, 1u << slot, 0, rest.n);
-    values_of(*at)[0] = value;
+    node_put(*at, slot, value);
     if (rest.n)
         memcpy(label_of(*at), rest.p, rest.n);
     return first;
@@ -197,7 +237,7 @@ static void node_add_child(const struct trie_edit *e, struct trie **at, unsigned
 
     while (i < n->nchildren && bytes_of(n)[i] < c)
         i++;
-    memcpy(values_of(m), values_of(n), nvalues(n->values) * sizeof(void *));
+    memcpy(values_of(m), values_of(n), values_size(n));
     memcpy(children_of(m), children_of(n), i * sizeof(struct trie *));
     children_of(m)[i] = child;
     memcpy(children_of(m) + i + 1, children_of(n) + i, (n->nchildren - i) * sizeof(struct trie *));
@@ -215,7 +255,7 @@ static void node_remove_child(const struct trie_edit *e, struct trie **at, unsig
     struct trie *m = node_new(e, n->values, n->nchildren - 1u, n->nlabel);
     size_t i = (size_t)(node_child(n, c) - children_of(n));
 
-    memcpy(values_of(m), values_of(n), nvalues(n->values) * sizeof(void *));
+    memcpy(values_of(m), values_of(n), values_size(n));
     memcpy(children_of(m), children_of(n), i * sizeof(struct trie *));
     memcpy(children_of(m) + i, children_of(n) + i + 1, (m->nchildren - i) * sizeof(struct trie *));
     memcpy(bytes_of(m), bytes_of(n), i);
@@ -242,7 +282,7 @@ static void *node_set(const struct trie_edit *e, struct trie **at, enum trie_slo
         n = m;
     }
     if (value)
-        values_of(n)[slot == TRIE_PREFIX && (n->values & 1)] = value;
+        node_put(n, slot, value);
     return old;
 }
 
@@ -482,7 +522,7 @@ void trie_free(struct trie *n)
             left = n->nchildren;
             continue;
         }
-        free(n);
+        node_free(n);
         n = up;
         if (n) {
             left = (unsigned)n->version;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/garbage.h"
+#include "base/slab.h"
 #include "base/str.h"
 
 struct trie;
@@ -18,15 +19,22 @@ enum trie_slot {
     TRIE_PREFIX, /* the value of the strings that begin with the key, itself included */
 };
 
+enum { TRIE_INLINE = 32 };
+
 /* A writer. Nodes made under the same version are its own: they are changed in place, and freed at
  * once. A published tree must not be changed under the version it was made in. */
 struct trie_edit {
-    uint64_t version;        /* 1 … 2^37; grows with each publication */
+    uint64_t version;        /* 1 … 2^36; grows with each publication */
     struct garbage *garbage; /* may be NULL when the version never changes */
+    struct slabs *slabs;     /* where small nodes come from; must outlive them; NULL: the heap */
+    bool inlined;            /* values are not pointers but TRIE_INLINE bytes, copied into the node:
+                                what trie_get and walks return then points into the tree, and lives
+                                as long as its version; the same for all edits of a tree */
 };
 
 /* Sets one value of a key, NULL removes it; *root becomes the new tree. Returns the value that was
- * there, or NULL. Keys may have any length and any bytes; the cost is in proportion to the key. */
+ * there, or NULL; an inlined one only in that it is not NULL. Keys may have any length and any
+ * bytes; the cost is in proportion to the key. */
 void *trie_set(struct trie **root, const struct trie_edit *e, struct str key, enum trie_slot slot,
                void *value);
 

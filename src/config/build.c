@@ -11,7 +11,7 @@
 
 enum { OBJECT_CHUNK = 256, OBJECT_MOST = 4096, SCRATCH_CHUNK = 4096 };
 
-const struct trie_edit builder_own = {1, NULL};
+const struct trie_edit builder_own = {.version = 1};
 
 /* ---- Errors ---- */
 
@@ -454,6 +454,7 @@ struct builder *builder_new(const struct builder_env *env)
     b->router.host_first = env->router_host_first;
     list_init(&b->dirty);
     list_init(&b->versions);
+    slabs_init(&b->slabs);
     arena_pool_init(&b->objects, OBJECT_CHUNK, 256);
     arena_pool_init(&b->scratch, SCRATCH_CHUNK, 4);
     for (size_t i = 0; env->plugins[i]; i++) {
@@ -510,6 +511,7 @@ void builder_free(struct builder *b)
     trie_free(b->groups);
     trie_free(b->metadata);
     trie_free(b->plugins);
+    slabs_fini(&b->slabs);
     free(b->slots);
     free(b->free_slots);
     arena_pool_fini(&b->objects);

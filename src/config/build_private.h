@@ -51,9 +51,8 @@ struct claim {
 struct link {
     uint64_t born;
     struct arena *arena; /* its own; NULL: the object's */
-    struct pattern *patterns;
-    unsigned npatterns;
-    struct route route;
+    struct route_about about;
+    struct route route; /* by its first URI */
 };
 
 enum edge_kind {
@@ -116,6 +115,7 @@ struct builder {
     struct builder_env env;
     struct trie *plugins; /* by name */
     struct arena_pool objects, scratch;
+    struct slabs slabs;             /* nodes that requests go through: together, in few pages */
     size_t sizes[KIND_COUNT];       /* what recent objects of a kind took */
     struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
     struct trie *waiting;           /* by credential key: first claim behind the owner's */
@@ -146,7 +146,7 @@ extern const struct trie_edit builder_own;
 
 static inline struct trie_edit builder_edit(struct builder *b)
 {
-    return (struct trie_edit){b->version, &b->dead};
+    return (struct trie_edit){.version = b->version, .garbage = &b->dead, .slabs = &b->slabs};
 }
 
 /* Says it once in the builder's life. */

@@ -40,12 +40,12 @@ static bool methods_compile(struct compile *c, const struct route_doc *d, struct
                                        "property \"methods\" validation failed: failed to validate "
                                        "item %zu: matches none of the enum values",
                                        i + 1);
-        r->methods |= 1u << methods[i];
+        r->methods |= (uint16_t)(1u << methods[i]);
     }
     return true;
 }
 
-static bool addrs_compile(struct compile *c, const struct route_doc *d, struct route *r)
+static bool addrs_compile(struct compile *c, const struct route_doc *d, struct route_about *r)
 {
     struct arena *a = &c->o->arena;
     const struct str *in = d->remote_addrs.n ? d->remote_addrs.items : &d->remote_addr;
@@ -57,12 +57,13 @@ static bool addrs_compile(struct compile *c, const struct route_doc *d, struct r
     for (unsigned i = 0; i < n; i++)
         if (!cidr_parse(in[i], &networks[i]))
             return compile_fail(c, "invalid remote_addr: %.*s", STR_ARG(in[i]));
-    r->remote_addrs = arena_alloc(a, sizeof(*r->remote_addrs));
-    *r->remote_addrs = (struct cidr_list){networks, n};
+    struct cidr_list *list = arena_alloc(a, sizeof(*list));
+    *list = (struct cidr_list){networks, n};
+    r->remote_addrs = list;
     return true;
 }
 
-static void timeouts_compile(struct compile *c, const struct timeout_doc *d, struct route *r)
+static void timeouts_compile(struct compile *c, const struct timeout_doc *d, struct route_about *r)
 {
     if (!d)
         return;
@@ -71,18 +72,17 @@ static void timeouts_compile(struct compile *c, const struct timeout_doc *d, str
     r->timeouts = t;
 }
 
-static void patterns_compile(struct compile *c, const struct route_doc *d, struct link *l)
+static void uris_compile(struct compile *c, const struct route_doc *d, struct link *l)
 {
     struct arena *a = &c->o->arena;
     const struct str *in = d->uris.n ? d->uris.items : &d->uri;
+    unsigned n = (unsigned)(d->uris.n ? d->uris.n : 1);
+    struct str *uris = arena_alloc(a, n * sizeof(*uris));
 
-    l->npatterns = (unsigned)(d->uris.n ? d->uris.n : 1);
-    l->patterns = arena_zero(a, l->npatterns * sizeof(*l->patterns));
-    for (unsigned i = 0; i < l->npatterns; i++) {
-        l->patterns[i].route = &l->route;
-        pattern_set_uri(&l->patterns[i], arena_str(a, in[i]));
-    }
-    l->route.uri = l->patterns[0].uri;
+    for (unsigned i = 0; i < n; i++)
+        uris[i] = arena_str(a, in[i]);
+    l->about.uris = uris;
+    l->about.nuris = n;
 }
 
 static signed char websocket_of(const json_t *v)
@@ -102,7 +102,7 @@ void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct
     list_init(&o->edges[edge]->link);
 }
 
-static bool vars_compile(struct compile *c, const struct route_doc *d, struct route *r)
+static bool vars_compile(struct compile *c, const struct route_doc *d, struct route_about *r)
 {
     struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, d->vars};
 
@@ -130,7 +130,7 @@ bool compile_route(struct compile *c, const struct route_doc *d)
 {
     struct object *o = c->o;
     struct link *l = arena_zero(&o->arena, sizeof(*l));
-    struct route *r = &l->route;
+    struct route_about *r = &l->about;
 
     o->link = l;
     l->born = o->born;
@@ -140,12 +140,12 @@ bool compile_route(struct compile *c, const struct route_doc *d)
     r->id = arena_str(&o->arena, c->id);
     r->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
-    patterns_compile(c, d, l);
+    uris_compile(c, d, l);
     hosts_compile(o, d->hosts, d->host);
     o->websocket = websocket_of(d->enable_websocket);
     o->off = d->status == 0;
     timeouts_compile(c, d->timeout, r);
-    if (!methods_compile(c, d, r) || !addrs_compile(c, d, r) ||
+    if (!methods_compile(c, d, &l->route) || !addrs_compile(c, d, r) ||
         (d->upstream && !compile_upstream(c, d->upstream)) || !compile_plugins(c, d->plugins) ||
         !vars_compile(c, d, r) || !refuse_lua(c, d->filter_func, d->script))
         return false;
@@ -272,13 +272,10 @@ static struct link *link_again(struct builder *b, struct object *o)
     struct arena arena;
 
     arena_init(&arena, &b->objects);
-    arena_reserve(&arena, sizeof(struct link) + sizeof(struct arena) +
-                              o->link->npatterns * sizeof(struct pattern));
+    arena_reserve(&arena, sizeof(struct link) + sizeof(struct arena));
     struct link *l = arena_alloc(&arena, sizeof(*l));
     *l = *o->link;
     l->born = b->version;
-    l->patterns = arena_alloc(&arena, l->npatterns * sizeof(*l->patterns));
-    memcpy(l->patterns, o->link->patterns, l->npatterns * sizeof(*l->patterns));
     l->arena = arena_alloc(&arena, sizeof(arena));
     *l->arena = arena;
     return l;
@@ -306,32 +303,40 @@ static struct link *link_make(struct builder *b, struct object *o)
     bool missing = false;
 
     o->linked = true;
+    l->about.service = service ? service->service : NULL;
+    l->about.hosts = named->hosts;
+    l->about.nhosts = named->nhosts;
+    r->about = &l->about;
+    r->timeouts = l->about.timeouts != NULL;
+    r->websocket = o->websocket >= 0 ? o->websocket : service && service->websocket > 0;
     r->chain = NULL;
     r->upstream = UPSTREAM_NONE;
     if (!upstream_named(o, &r->upstream, &missing) && service)
         upstream_named(service, &r->upstream, &missing);
-    r->service = service ? service->service : NULL;
-    r->websocket = o->websocket >= 0 ? o->websocket : service && service->websocket > 0;
     bool open = link_chain(l, o);
-    r->broken = link_broken(o, open, missing);
-    for (unsigned i = 0; i < l->npatterns; i++) {
-        l->patterns[i].route = r;
-        l->patterns[i].hosts = named->hosts;
-        l->patterns[i].nhosts = named->nhosts;
-    }
+    r->broken = (uint16_t)link_broken(o, open, missing);
     return l;
+}
+
+/* Puts the link into the router, or takes it out, by all its URIs. */
+static void link_change(struct builder *b, const struct link *l,
+                        void (*change)(struct router *, const struct trie_edit *,
+                                       const struct route *))
+{
+    struct trie_edit e = builder_edit(b);
+    struct route r = l->route;
+
+    for (r.nth = 0; r.nth < l->about.nuris; r.nth++)
+        change(&b->router, &e, &r);
 }
 
 void route_link(struct builder *b, struct item *item)
 {
-    struct trie_edit e = builder_edit(b);
-    struct link *old = item->link;
-
-    for (unsigned i = 0; old && i < old->npatterns; i++)
-        router_remove(&b->router, &e, &old->patterns[i]);
-    if (old)
-        link_drop(b, old);
+    if (item->link) {
+        link_change(b, item->link, router_remove);
+        link_drop(b, item->link);
+    }
     item->link = item->object && !item->object->off ? link_make(b, item->object) : NULL;
-    for (unsigned i = 0; item->link && i < item->link->npatterns; i++)
-        router_add(&b->router, &e, &item->link->patterns[i]);
+    if (item->link)
+        link_change(b, item->link, router_add);
 }

@@ -6,19 +6,33 @@
 #include "base/cidr.h"
 #include "base/mem.h"
 
-/* The patterns that lead to one place in a tree, best first. */
+/* The routes of one place in a tree, best first. */
 struct candidates {
     uint64_t version; /* of the edit that made it */
     unsigned n, cap;
-    const struct pattern *items[];
+    struct route items[];
 };
 
-/* The routes of one host or wildcard. */
-struct site {
-    uint64_t version;
-    struct trie *uris;
-    struct str host; /* as configured, lower case; behind the struct */
+/* A place is most often one route's, and then the tree's node holds the route itself, so that a
+ * request that gets there has it in its cache. Else there is a list: its address plus one, which
+ * no pointer that a route begins with can be. */
+union place {
+    struct route route;
+    uintptr_t list;
 };
+
+_Static_assert(sizeof(union place) == TRIE_INLINE, "a route fits a node");
+
+/* NULL: there is no list. */
+static inline struct candidates *place_list(const union place *p)
+{
+    return p->list & 1 ? (struct candidates *)(p->list - 1) : NULL;
+}
+
+static union place place_of_list(const struct candidates *c)
+{
+    return (union place){.list = (uintptr_t)c + 1};
+}
 
 /* By number. */
 static const struct {
@@ -47,7 +61,7 @@ struct matcher {
     const struct match *m;
     struct cidr client;
     bool client_known;
-    struct match_result result;
+    bool host_first; /* the trees have seen to the host */
 };
 
 /* Whether the path fits a pattern with more behind its first `*`. lua-resty-radixtree makes a
@@ -100,24 +114,19 @@ static bool glob_has_segment(struct str glob)
     return false;
 }
 
-/* The host predicate of radixtree_uri. */
-static bool host_match(struct matcher *mt, const struct pattern *p)
+static bool host_fits(struct str pattern, struct str host)
 {
-    struct str host = mt->m->host;
+    return pattern.n && pattern.p[0] == '*' ? str_ends(host, str_from(pattern, 1))
+                                            : str_eq(host, pattern);
+}
 
-    if (p->nhosts == 0) {
-        mt->result.matched_host = STR_NONE;
-        return true;
-    }
-    for (unsigned i = 0; i < p->nhosts && host.p; i++) {
-        struct str h = p->hosts[i];
-        bool suffix = h.n && h.p[0] == '*';
-        if (suffix ? str_ends(host, str_from(h, 1)) : str_eq(host, h)) {
-            mt->result.matched_host = h;
-            return true;
-        }
-    }
-    return false;
+/* The host predicate of radixtree_uri: the first one that fits, or NULL. */
+static const struct str *host_find(const struct route_about *a, struct str host)
+{
+    for (unsigned i = 0; i < a->nhosts && host.p; i++)
+        if (host_fits(a->hosts[i], host))
+            return &a->hosts[i];
+    return NULL;
 }
 
 static bool client_match(struct matcher *mt, const struct cidr_list *l)
@@ -130,41 +139,49 @@ static bool client_match(struct matcher *mt, const struct cidr_list *l)
     return cidr_list_has(l, &mt->client);
 }
 
-/* The first candidate whose predicates all hold. */
-static bool candidates_match(struct matcher *mt, const struct candidates *c, bool host_first)
+/* The predicates that few routes have. */
+static bool tests_hold(struct matcher *mt, const struct route *route)
 {
     const struct match *m = mt->m;
+    const struct route_about *a = route->about;
 
-    for (unsigned i = 0; i < c->n; i++) {
-        const struct pattern *p = c->items[i];
-        const struct route *route = p->route;
-        if (route->methods && !(route->methods & (1u << m->method)))
-            continue;
-        if (route->remote_addrs && !client_match(mt, route->remote_addrs))
-            continue;
-        if (!host_first && !host_match(mt, p))
-            continue;
-        if (p->glob && !glob_match(p->uri, m->path))
-            continue;
-        if (route->vars && !m->test(m->arg, route))
-            continue;
-        mt->result.route = route;
-        mt->result.matched_uri = p->uri;
-        return true;
-    }
-    return false;
+    return (!(route->tests & ROUTE_ADDRS) || client_match(mt, a->remote_addrs)) &&
+           (!(route->tests & ROUTE_HOSTS) || mt->host_first || host_find(a, m->host)) &&
+           (!(route->tests & ROUTE_GLOB) || glob_match(route_uri(route), m->path)) &&
+           (!(route->tests & ROUTE_VARS) || m->test(m->arg, route));
 }
 
-static bool uris_match(struct matcher *mt, const struct trie *uris, bool host_first)
+static inline bool route_holds(struct matcher *mt, const struct route *route)
+{
+    if (route->methods && !(route->methods & (1u << mt->m->method)))
+        return false;
+    return !route->tests || tests_hold(mt, route);
+}
+
+/* The first of a place's routes whose predicates all hold. */
+static const struct route *place_match(struct matcher *mt, const union place *place)
+{
+    const struct candidates *c = place_list(place);
+
+    if (!c)
+        return route_holds(mt, &place->route) ? &place->route : NULL;
+    for (unsigned i = 0; i < c->n; i++)
+        if (route_holds(mt, &c->items[i]))
+            return &c->items[i];
+    return NULL;
+}
+
+static const struct route *uris_match(struct matcher *mt, const struct trie *uris)
 {
     struct trie_walk w;
 
     trie_walk_start(&w, uris, mt->m->path);
-    for (const struct candidates *c = w.exact ? w.exact : trie_walk_next(&w); c;
-         c = trie_walk_next(&w))
-        if (candidates_match(mt, c, host_first))
-            return true;
-    return false;
+    for (const union place *p = w.exact ? w.exact : trie_walk_next(&w); p; p = trie_walk_next(&w)) {
+        const struct route *route = place_match(mt, p);
+        if (route)
+            return route;
+    }
+    return NULL;
 }
 
 /* Longer names cannot be resolved (RFC 1035 §2.3.4); of such a host only its end is looked up. */
@@ -179,9 +196,9 @@ static struct str reverse(struct str s, char *to)
     return str_make(to, n);
 }
 
-struct match_result router_match(const struct router *r, const struct match *m)
+const struct route *router_match(const struct router *r, const struct match *m)
 {
-    struct matcher mt = {.m = m};
+    struct matcher mt = {.m = m, .host_first = r->host_first};
     char reversed[HOST_MAX];
     struct trie_walk w;
 
@@ -189,39 +206,56 @@ struct match_result router_match(const struct router *r, const struct match *m)
         trie_walk_start(&w, r->hosts, reverse(m->host, reversed));
         if (m->host.n > HOST_MAX)
             w.exact = NULL;
-        for (const struct site *s = w.exact ? w.exact : trie_walk_next(&w); s;
-             s = trie_walk_next(&w))
-            if (uris_match(&mt, s->uris, true)) {
-                mt.result.matched_host = s->host;
-                return mt.result;
-            }
+        for (const struct trie *uris = w.exact ? w.exact : trie_walk_next(&w); uris;
+             uris = trie_walk_next(&w)) {
+            const struct route *route = uris_match(&mt, uris);
+            if (route)
+                return route;
+        }
     }
-    if (uris_match(&mt, r->uris, r->host_first))
-        return mt.result;
-    return (struct match_result){0};
+    return uris_match(&mt, r->uris);
+}
+
+/* The walk through the hosts comes to the exact one first, then to the longest. */
+struct str router_matched_host(const struct router *r, const struct route *route, struct str host)
+{
+    const struct route_about *a = route->about;
+    const struct str *best = host_find(a, host);
+
+    if (!best)
+        return STR_NONE;
+    for (unsigned i = 0; i < a->nhosts && r->host_first && best->p[0] == '*'; i++)
+        if (host_fits(a->hosts[i], host) && (a->hosts[i].p[0] != '*' || a->hosts[i].n > best->n))
+            best = &a->hosts[i];
+    return *best;
 }
 
 /* ---- Changing ---- */
 
-void pattern_set_uri(struct pattern *p, struct str uri)
+static uint8_t route_tests(const struct route *route)
 {
+    const struct route_about *a = route->about;
+    struct str uri = route_uri(route);
     ptrdiff_t star = str_find(uri, '*');
+    bool glob = star >= 0 && (size_t)star + 1 < uri.n && glob_has_segment(uri);
 
-    p->uri = uri;
-    p->glob = star >= 0 && (size_t)star + 1 < uri.n && glob_has_segment(uri);
+    return (uint8_t)((a->nhosts ? ROUTE_HOSTS : 0) | (a->remote_addrs ? ROUTE_ADDRS : 0) |
+                     (glob ? ROUTE_GLOB : 0) | (a->vars ? ROUTE_VARS : 0));
 }
 
 /* Higher priority first, then the longer pattern. For the rest lua-resty-radixtree keeps the order
  * of insertion, which is that of the keys in etcd after a start, and of creation until then; we
  * keep the former, so that a restart changes nothing: ids compare as byte strings. */
-static int pattern_order(const struct pattern *a, const struct pattern *b)
+static int route_order(const struct route *a, const struct route *b)
 {
-    if (a->route->priority != b->route->priority)
-        return a->route->priority > b->route->priority ? -1 : 1;
-    if (a->uri.n != b->uri.n)
-        return a->uri.n > b->uri.n ? -1 : 1;
-    int order = str_cmp(a->route->id, b->route->id);
-    return order ? order : str_cmp(a->uri, b->uri);
+    struct str one = route_uri(a), two = route_uri(b);
+
+    if (a->about->priority != b->about->priority)
+        return a->about->priority > b->about->priority ? -1 : 1;
+    if (one.n != two.n)
+        return one.n > two.n ? -1 : 1;
+    int order = str_cmp(a->about->id, b->about->id);
+    return order ? order : str_cmp(one, two);
 }
 
 static void candidates_drop(const struct trie_edit *e, struct candidates *c)
@@ -234,7 +268,7 @@ static void candidates_drop(const struct trie_edit *e, struct candidates *c)
 
 static struct candidates *candidates_new(const struct trie_edit *e, unsigned cap)
 {
-    struct candidates *c = mem_alloc(sizeof(*c) + cap * sizeof(const struct pattern *));
+    struct candidates *c = mem_alloc(sizeof(*c) + cap * sizeof(c->items[0]));
 
     c->version = e->version;
     c->n = 0;
@@ -242,14 +276,14 @@ static struct candidates *candidates_new(const struct trie_edit *e, unsigned cap
     return c;
 }
 
-/* A place where all before it are better than p and none behind it. */
-static unsigned candidates_place(const struct candidates *c, const struct pattern *p)
+/* A place where all before it are better than the route and none behind it. */
+static unsigned candidates_place(const struct candidates *c, const struct route *route)
 {
     unsigned low = 0, high = c->n;
 
     while (low < high) {
         unsigned mid = low + (high - low) / 2;
-        if (pattern_order(c->items[mid], p) <= 0)
+        if (route_order(&c->items[mid], route) <= 0)
             low = mid + 1;
         else
             high = mid;
@@ -257,83 +291,120 @@ static unsigned candidates_place(const struct candidates *c, const struct patter
     return low;
 }
 
-/* The list with p in it; `old` is used up. */
-static struct candidates *candidates_add(const struct trie_edit *e, struct candidates *old,
-                                         const struct pattern *p)
+static void candidates_insert(struct candidates *c, const struct route *route)
 {
-    unsigned at = candidates_place(old, p);
-    struct candidates *c = old;
+    unsigned at = candidates_place(c, route);
 
-    if (old->version != e->version || old->n == old->cap) {
-        /* A list that grows in one edit often grows on. */
-        c = candidates_new(e, old->version == e->version ? old->n * 2 : old->n + 1);
-        memcpy(c->items, old->items, old->n * sizeof(c->items[0]));
-        c->n = old->n;
-        candidates_drop(e, old);
-    }
     memmove(c->items + at + 1, c->items + at, (c->n - at) * sizeof(c->items[0]));
-    c->items[at] = p;
+    c->items[at] = *route;
     c->n++;
+}
+
+/* The list of a place with room for one more; the place's own is used up. */
+static struct candidates *candidates_own(const struct trie_edit *e, const union place *place)
+{
+    struct candidates *had = place_list(place), *c;
+
+    if (!had) {
+        c = candidates_new(e, 2);
+        candidates_insert(c, &place->route);
+        return c;
+    }
+    if (had->version == e->version && had->n < had->cap)
+        return had;
+    /* A list that grows in one edit often grows on. */
+    c = candidates_new(e, had->version == e->version ? had->n * 2 : had->n + 1);
+    memcpy(c->items, had->items, had->n * sizeof(c->items[0]));
+    c->n = had->n;
+    candidates_drop(e, had);
     return c;
 }
 
-/* Where a URI's candidates are: its text up to the first `*`. */
-static struct str pattern_key(const struct pattern *p, enum trie_slot *slot)
+/* `had` is used up. */
+static struct candidates *candidates_without(const struct trie_edit *e, struct candidates *had,
+                                             unsigned at)
 {
-    ptrdiff_t star = str_find(p->uri, '*');
+    struct candidates *c = candidates_new(e, had->n - 1);
+
+    c->n = had->n - 1;
+    memcpy(c->items, had->items, at * sizeof(c->items[0]));
+    memcpy(c->items + at, had->items + at + 1, (c->n - at) * sizeof(c->items[0]));
+    candidates_drop(e, had);
+    return c;
+}
+
+static bool same_route(const struct route *a, const struct route *b)
+{
+    return a->about == b->about && a->nth == b->nth;
+}
+
+/* Where a URI's routes are: its text up to the first `*`. */
+static struct str uri_key(struct str uri, enum trie_slot *slot)
+{
+    ptrdiff_t star = str_find(uri, '*');
 
     *slot = star < 0 ? TRIE_EXACT : TRIE_PREFIX;
-    return star < 0 ? p->uri : str_head(p->uri, (size_t)star);
+    return star < 0 ? uri : str_head(uri, (size_t)star);
 }
 
-static void uris_add(struct trie **uris, const struct trie_edit *e, const struct pattern *p)
+static void uris_add(struct trie **uris, const struct trie_edit *e, const struct route *route)
 {
     enum trie_slot slot;
-    struct str key = pattern_key(p, &slot);
-    struct candidates *old = trie_get(*uris, key, slot), *c;
+    struct str key = uri_key(route_uri(route), &slot);
+    const union place *old = trie_get(*uris, key, slot);
+    union place new = {.route = *route};
 
-    c = candidates_add(e, old ? old : candidates_new(e, 1), p);
-    if (c != old)
-        trie_set(uris, e, key, slot, c);
+    if (old) {
+        struct candidates *c = candidates_own(e, old);
+        candidates_insert(c, route);
+        if (c == place_list(old))
+            return;
+        new = place_of_list(c);
+    }
+    trie_set(uris, e, key, slot, &new);
 }
 
-static void uris_remove(struct trie **uris, const struct trie_edit *e, const struct pattern *p)
+static void uris_remove(struct trie **uris, const struct trie_edit *e, const struct route *route)
 {
     enum trie_slot slot;
-    struct str key = pattern_key(p, &slot);
-    struct candidates *old = trie_get(*uris, key, slot), *c = NULL;
+    struct str key = uri_key(route_uri(route), &slot);
+    const union place *old = trie_get(*uris, key, slot);
+    struct candidates *c = old ? place_list(old) : NULL;
     unsigned at = 0;
 
-    while (old && at < old->n && old->items[at] != p)
-        at++;
-    if (!old || at == old->n)
+    if (!c) {
+        if (old && same_route(&old->route, route))
+            trie_set(uris, e, key, slot, NULL);
         return;
-    if (old->n > 1) {
-        c = candidates_new(e, old->n - 1);
-        c->n = old->n - 1;
-        memcpy(c->items, old->items, at * sizeof(c->items[0]));
-        memcpy(c->items + at, old->items + at + 1, (c->n - at) * sizeof(c->items[0]));
     }
-    trie_set(uris, e, key, slot, c);
-    candidates_drop(e, old);
+    while (at < c->n && !same_route(&c->items[at], route))
+        at++;
+    if (at == c->n)
+        return;
+    union place new = {.route = c->items[at == 0]};
+    if (c->n > 2)
+        new = place_of_list(candidates_without(e, c, at));
+    else
+        candidates_drop(e, c);
+    trie_set(uris, e, key, slot, &new);
 }
 
-static struct site *site_new(const struct trie_edit *e, struct str host, struct trie *uris)
+/* The places of a tree are in its nodes. */
+static struct trie_edit uris_edit(const struct trie_edit *e)
 {
-    struct site *s = mem_alloc(sizeof(*s) + host.n);
-    char *text = (char *)(s + 1);
+    struct trie_edit inlined = *e;
 
-    memcpy(text, host.p, host.n);
-    *s = (struct site){e->version, uris, str_make(text, host.n)};
-    return s;
+    inlined.inlined = true;
+    return inlined;
 }
 
 /* Changes the URIs of one host. */
 static void
-site_edit(struct router *r, const struct trie_edit *e, struct str host, const struct pattern *p,
-          void (*change)(struct trie **, const struct trie_edit *, const struct pattern *))
+site_edit(struct router *r, const struct trie_edit *e, struct str host, const struct route *route,
+          void (*change)(struct trie **, const struct trie_edit *, const struct route *))
 {
     char *text = mem_alloc(host.n);
+    struct trie_edit inlined = uris_edit(e);
     struct str key = host;
     enum trie_slot slot = TRIE_EXACT;
 
@@ -345,64 +416,62 @@ site_edit(struct router *r, const struct trie_edit *e, struct str host, const st
         text[i] = key.p[key.n - 1 - i];
     key = str_make(text, key.n);
 
-    struct site *old = trie_get(r->hosts, key, slot);
-    struct trie *uris = old ? old->uris : NULL;
-    change(&uris, e, p);
-    if (old && old->version == e->version && uris) {
-        old->uris = uris;
-    } else {
-        trie_set(&r->hosts, e, key, slot, uris ? site_new(e, host, uris) : NULL);
-        if (old && old->version == e->version)
-            free(old);
-        else if (old)
-            garbage_add(e->garbage, old, free, old->version);
-    }
+    struct trie *old = trie_get(r->hosts, key, slot), *uris = old;
+    change(&uris, &inlined, route);
+    if (uris != old)
+        trie_set(&r->hosts, e, key, slot, uris);
     free(text);
 }
 
-void router_add(struct router *r, const struct trie_edit *e, const struct pattern *p)
+static void router_change(struct router *r, const struct trie_edit *e, const struct route *route,
+                          void (*change)(struct trie **, const struct trie_edit *,
+                                         const struct route *))
 {
-    if (!r->host_first || p->nhosts == 0)
-        uris_add(&r->uris, e, p);
+    const struct route_about *a = route->about;
+    struct trie_edit inlined = uris_edit(e);
+
+    if (!r->host_first || a->nhosts == 0)
+        change(&r->uris, &inlined, route);
     else
-        for (unsigned i = 0; i < p->nhosts; i++)
-            site_edit(r, e, p->hosts[i], p, uris_add);
+        for (unsigned i = 0; i < a->nhosts; i++)
+            site_edit(r, e, a->hosts[i], route, change);
 }
 
-void router_remove(struct router *r, const struct trie_edit *e, const struct pattern *p)
+void router_add(struct router *r, const struct trie_edit *e, const struct route *route)
 {
-    if (!r->host_first || p->nhosts == 0)
-        uris_remove(&r->uris, e, p);
-    else
-        for (unsigned i = 0; i < p->nhosts; i++)
-            site_edit(r, e, p->hosts[i], p, uris_remove);
+    struct route tested = *route;
+
+    tested.tests = route_tests(route);
+    router_change(r, e, &tested, uris_add);
 }
 
-static void free_candidates(void *arg, struct str key, enum trie_slot slot, void *value)
+void router_remove(struct router *r, const struct trie_edit *e, const struct route *route)
+{
+    router_change(r, e, route, uris_remove);
+}
+
+static void free_list(void *arg, struct str key, enum trie_slot slot, void *value)
 {
     (void)arg;
     (void)key;
     (void)slot;
-    free(value);
+    free(place_list(value));
 }
 
 static void free_site(void *arg, struct str key, enum trie_slot slot, void *value)
 {
-    struct site *s = value;
-
     (void)arg;
     (void)key;
     (void)slot;
-    trie_each(s->uris, free_candidates, NULL);
-    trie_free(s->uris);
-    free(s);
+    trie_each(value, free_list, NULL);
+    trie_free(value);
 }
 
 void router_fini(struct router *r)
 {
     trie_each(r->hosts, free_site, NULL);
     trie_free(r->hosts);
-    trie_each(r->uris, free_candidates, NULL);
+    trie_each(r->uris, free_list, NULL);
     trie_free(r->uris);
     r->hosts = r->uris = NULL;
 }

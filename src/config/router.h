@@ -32,20 +32,19 @@ struct match {
     struct str path; /* normalised */
     enum method method;
     const struct sockaddr *client;
-    /* Tests what the router cannot: route->vars. Called last, only for routes that have vars. */
+    /* Tests what the router cannot: the route's vars. Called last, only for routes that have vars.
+     */
     bool (*test)(void *arg, const struct route *route);
     void *arg;
 };
 
-struct match_result {
-    const struct route *route; /* NULL: no route */
-    struct str matched_uri;    /* the pattern */
-    struct str matched_host;   /* the host pattern; absent for host-less routes */
-};
+/* NULL: no route. Host tree first (longest wildcard last resort first), URI tree inside; exact
+ * before longest prefix; then priority; a candidate whose predicates fail gives way to the next
+ * (inventory §2.1). */
+const struct route *router_match(const struct router *r, const struct match *m);
 
-/* Host tree first (longest wildcard last resort first), URI tree inside; exact before longest
- * prefix; then priority; a candidate whose predicates fail gives way to the next (inventory §2.1).
- */
-struct match_result router_match(const struct router *r, const struct match *m);
+/* Which of its route's hosts, as configured, a request with this host was matched by; absent for
+ * host-less routes. Not kept by router_match: few ask. */
+struct str router_matched_host(const struct router *r, const struct route *route, struct str host);
 
 #endif

@@ -7,27 +7,17 @@
 #include "base/trie.h"
 #include "config/router.h"
 
-/* A URI of a route. Lives as long as its route. */
-struct pattern {
-    const struct route *route;
-    struct str uri;          /* as configured: the whole path, or a prefix that ends with `*` */
-    const struct str *hosts; /* the route's: lower case, `*` in front of a suffix */
-    unsigned nhosts;         /* 0: any host */
-    bool glob;               /* there is more behind the first `*`: compared by segment */
-};
-
 struct router {
-    struct trie *hosts; /* reversed host to struct site; host_first only */
-    struct trie *uris;  /* URI to struct candidates; of host-less routes when host_first */
+    struct trie *hosts; /* reversed host to its own tree of URIs; host_first only */
+    struct trie *uris;  /* URI to routes; of host-less routes when host_first */
     bool host_first;
 };
 
-/* Fills uri and glob. */
-void pattern_set_uri(struct pattern *p, struct str uri);
-
-/* Puts a pattern in, takes one out again. Patterns of one route must differ in their URI. */
-void router_add(struct router *r, const struct trie_edit *e, const struct pattern *p);
-void router_remove(struct router *r, const struct trie_edit *e, const struct pattern *p);
+/* Puts a copy of the route in under its URI, takes it out again; `about` and `nth` say which it is.
+ * Routes that share an `about` differ in their URI. What `about` points to stays as it is while a
+ * version reaches it. route->tests is set by router_add. */
+void router_add(struct router *r, const struct trie_edit *e, const struct route *route);
+void router_remove(struct router *r, const struct trie_edit *e, const struct route *route);
 /* Frees the newest version when no other is left. */
 void router_fini(struct router *r);
 

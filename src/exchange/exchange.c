@@ -192,7 +192,7 @@ static bool test_vars(void *arg, const struct route *route)
 {
     struct exchange *ex = arg;
 
-    return !route->vars || expr_matches(ex, route->vars);
+    return !route->about->vars || expr_matches(ex, route->about->vars);
 }
 
 static void find_route(struct exchange *ex)
@@ -207,10 +207,7 @@ static void find_route(struct exchange *ex)
 
     if (ex->worker->config->delete_uri_tail_slash && path.n > 1 && path.p[path.n - 1] == '/')
         m.path = str_head(path, path.n - 1);
-    struct match_result found = router_match(ex->hold->snapshot->router, &m);
-    ex->route = found.route;
-    ex->matched_uri = found.matched_uri;
-    ex->matched_host = found.matched_host;
+    ex->route = router_match(ex->hold->snapshot->router, &m);
 }
 
 static bool step_route(struct exchange *ex)

@@ -94,7 +94,6 @@ struct exchange {
     struct str path;       /* normalised */
     struct str host;       /* without port, lower case */
     enum method method;
-    struct str matched_uri, matched_host;
     struct buf body; /* gathered: for a plugin, or to be sent (again) */
     uint64_t body_received;
     size_t body_limit;   /* a plugin wants the body up to so many bytes; 0: not */

@@ -22,7 +22,7 @@ static struct str sent_method(const struct exchange *ex)
 
 static const struct timeouts *timeouts_of(const struct exchange *ex)
 {
-    return ex->route->timeouts ? ex->route->timeouts : &ex->upstream->timeouts;
+    return ex->route->timeouts ? ex->route->about->timeouts : &ex->upstream->timeouts;
 }
 
 /* ---- Choosing

@@ -17,7 +17,7 @@ void ex_log(struct exchange *ex, enum log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    struct str route = ex->route ? ex->route->id : STR("-");
+    struct str route = ex->route ? ex->route->about->id : STR("-");
     /* nginx's form. The query may hold secrets and stays out. */
     log_write(level, "*%llu %s, client: %.*s, request: \"%.*s %.*s\", host: \"%.*s\", route: %.*s",
               (unsigned long long)ex->from->connection, text, STR_ARG(ex->client_text),

@@ -253,25 +253,29 @@ static struct str v_request_id(struct exchange *ex, struct str arg)
 static struct str v_route_id(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return ex->route ? ex->route->id : STR_NONE;
+    return ex->route ? ex->route->about->id : STR_NONE;
 }
 
 static struct str v_route_name(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return ex->route ? ex->route->name : STR_NONE;
+    return ex->route ? ex->route->about->name : STR_NONE;
 }
 
 static struct str v_service_id(struct exchange *ex, struct str arg)
 {
+    const struct service *service = ex->route ? ex->route->about->service : NULL;
+
     (void)arg;
-    return ex->route && ex->route->service ? ex->route->service->id : STR_NONE;
+    return service ? service->id : STR_NONE;
 }
 
 static struct str v_service_name(struct exchange *ex, struct str arg)
 {
+    const struct service *service = ex->route ? ex->route->about->service : NULL;
+
     (void)arg;
-    return ex->route && ex->route->service ? ex->route->service->name : STR_NONE;
+    return service ? service->name : STR_NONE;
 }
 
 static struct str v_consumer_name(struct exchange *ex, struct str arg)
@@ -289,13 +293,15 @@ static struct str v_consumer_group_id(struct exchange *ex, struct str arg)
 static struct str v_matched_uri(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return ex->matched_uri;
+    return ex->route ? route_uri(ex->route) : STR_NONE;
 }
 
 static struct str v_matched_host(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return ex->matched_host;
+    if (!ex->route)
+        return STR_NONE;
+    return router_matched_host(ex->hold->snapshot->router, ex->route, ex->host);
 }
 
 /* ---- Upstream ---- */

@@ -97,7 +97,7 @@ struct document_codec {
     struct trie *plugins; /* by name */
 };
 
-static const struct trie_edit own = {1, NULL};
+static const struct trie_edit own = {.version = 1};
 
 struct document_codec *document_codec_new(struct seal *seal, const struct plugin *const *plugins)
 {

@@ -10,7 +10,7 @@ struct own {
     struct str key; /* behind the struct */
 };
 
-static const struct trie_edit edit = {1, NULL};
+static const struct trie_edit edit = {.version = 1};
 
 void echo_init(struct echo *e)
 {

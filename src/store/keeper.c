@@ -172,7 +172,7 @@ enum { UNKNOWN_MAX = 32 };
 
 static void say_unknown(struct keeper *k, struct str collection)
 {
-    static const struct trie_edit edit = {1, NULL};
+    static const struct trie_edit edit = {.version = 1};
     static char said;
 
     if (k->nunknown == UNKNOWN_MAX || trie_get(k->unknown_kinds, collection, TRIE_EXACT))

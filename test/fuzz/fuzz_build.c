@@ -21,7 +21,7 @@ static void quiet(enum log_level level, struct str line)
 static bool pass(void *arg, const struct route *route)
 {
     (void)arg;
-    return route->vars != NULL;
+    return route->about->vars != NULL;
 }
 
 /* Goes over what an exchange would touch. */
@@ -33,10 +33,11 @@ static void look(const struct snapshot *s)
 
     for (size_t i = 0; i < 16; i++) {
         struct match m = {.host = str_of(hosts[i / 4]), .path = str_of(paths[i % 4]), .test = pass};
-        const struct route *r = router_match(s->router, &m).route;
+        const struct route *r = router_match(s->router, &m);
         if (!r)
             continue;
-        bytes += r->id.n + r->name.n + (r->service ? r->service->id.n : 0);
+        bytes += r->about->id.n + r->about->name.n +
+                 (r->about->service ? r->about->service->id.n : 0);
         for (unsigned k = 0; r->chain && k < r->chain->n; k++)
             bytes += r->chain->steps[k].use.plugin->frame_size;
         if (r->upstream != UPSTREAM_NONE && !r->broken) {

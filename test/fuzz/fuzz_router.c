@@ -40,11 +40,9 @@ static struct str take_text(struct input *in, const char *letters, unsigned nlet
 struct model_route {
     bool there;
     char id[4], uri_text[URIS][TEXT + 1], host_text[HOSTS][TEXT + 1];
-    struct route route;
-    struct pattern patterns[URIS];
-    unsigned nuris;
-    struct str hosts[HOSTS];
-    unsigned nhosts;
+    struct route routes[URIS];
+    struct route_about about;
+    struct str uris[URIS], hosts[HOSTS];
 };
 
 struct model {
@@ -105,43 +103,43 @@ static bool host_fits(struct str pattern, struct str host, size_t *rank)
 }
 
 struct answer {
-    const struct pattern *pattern;
+    const struct route *route;
     struct str host;
     size_t host_rank, uri_rank;
 };
 
 static bool better(const struct answer *a, const struct answer *b)
 {
-    const struct pattern *p = a->pattern, *q = b->pattern;
-
-    if (!q)
+    if (!b->route)
         return true;
+    const struct route_about *p = a->route->about, *q = b->route->about;
+    struct str one = route_uri(a->route), two = route_uri(b->route);
     if (a->host_rank != b->host_rank)
         return a->host_rank > b->host_rank;
     if (a->uri_rank != b->uri_rank)
         return a->uri_rank > b->uri_rank;
-    if (p->route->priority != q->route->priority)
-        return p->route->priority > q->route->priority;
-    if (p->uri.n != q->uri.n)
-        return p->uri.n > q->uri.n;
-    int order = str_cmp(p->route->id, q->route->id);
-    return order ? order < 0 : str_cmp(p->uri, q->uri) < 0;
+    if (p->priority != q->priority)
+        return p->priority > q->priority;
+    if (one.n != two.n)
+        return one.n > two.n;
+    int order = str_cmp(p->id, q->id);
+    return order ? order < 0 : str_cmp(one, two) < 0;
 }
 
-/* The pattern with one of its route's hosts, -1: without. */
-static void consider(const struct pattern *p, int host, bool host_first, const struct match *m,
+/* The route with one of its hosts, -1: without. */
+static void consider(const struct route *r, int host, bool host_first, const struct match *m,
                      struct answer *best)
 {
-    struct answer a = {.pattern = p};
+    struct answer a = {.route = r};
 
-    if (p->route->methods && !(p->route->methods & (1u << m->method)))
+    if (r->methods && !(r->methods & (1u << m->method)))
         return;
-    if (!uri_fits(p->uri, m->path, &a.uri_rank))
+    if (!uri_fits(route_uri(r), m->path, &a.uri_rank))
         return;
     if (host >= 0) {
-        if (!m->host.p || !host_fits(p->hosts[host], m->host, &a.host_rank))
+        if (!m->host.p || !host_fits(r->about->hosts[host], m->host, &a.host_rank))
             return;
-        a.host = p->hosts[host];
+        a.host = r->about->hosts[host];
         /* Any host is better than none, where hosts come first; else it does not count. */
         a.host_rank = !host_first ? 0 : a.host_rank == SIZE_MAX ? SIZE_MAX : a.host_rank + 1;
     }
@@ -155,11 +153,11 @@ static struct answer plain_match(const struct model *model, bool host_first, con
 
     for (int i = 0; i < ROUTES; i++) {
         const struct model_route *r = model->routes[i];
-        for (unsigned u = 0; r && u < r->nuris; u++) {
-            if (r->nhosts == 0)
-                consider(&r->patterns[u], -1, host_first, m, &best);
-            for (int h = 0; h < (int)r->nhosts; h++)
-                consider(&r->patterns[u], h, host_first, m, &best);
+        for (unsigned u = 0; r && u < r->about.nuris; u++) {
+            if (r->about.nhosts == 0)
+                consider(&r->routes[u], -1, host_first, m, &best);
+            for (int h = 0; h < (int)r->about.nhosts; h++)
+                consider(&r->routes[u], h, host_first, m, &best);
         }
     }
     return best;
@@ -167,16 +165,15 @@ static struct answer plain_match(const struct model *model, bool host_first, con
 
 static void compare(const struct router *r, const struct model *model, const struct match *m)
 {
-    struct match_result got = router_match(r, m);
+    const struct route *got = router_match(r, m);
     struct answer want = plain_match(model, r->host_first, m);
 
-    if (!want.pattern) {
-        ASSERT(!got.route);
+    if (!want.route) {
+        ASSERT(!got);
         return;
     }
-    ASSERT(got.route == want.pattern->route);
-    ASSERT(str_eq(got.matched_uri, want.pattern->uri));
-    ASSERT(str_eq(got.matched_host, want.host));
+    ASSERT(got && got->about == want.route->about && got->nth == want.route->nth);
+    ASSERT(str_eq(router_matched_host(r, got, m->host), want.host));
 }
 
 /* ---- Changes ---- */
@@ -186,11 +183,14 @@ static struct model_route *route_take(struct input *in, int number)
     struct model_route *r = mem_zero(sizeof(*r));
 
     snprintf(r->id, sizeof(r->id), "%d", number);
-    r->route.id = str_of(r->id);
-    r->route.priority = (int64_t)take(in, 3) - 1;
-    r->route.methods = take(in, 4);
-    r->nhosts = take(in, HOSTS + 1);
-    for (unsigned i = 0; i < r->nhosts; i++) {
+    struct route_about *about = &r->about;
+    about->id = str_of(r->id);
+    about->hosts = r->hosts;
+    about->uris = r->uris;
+    about->priority = (int64_t)take(in, 3) - 1;
+    uint16_t methods = (uint16_t)take(in, 4);
+    about->nhosts = take(in, HOSTS + 1);
+    for (unsigned i = 0; i < about->nhosts; i++) {
         bool star = take(in, 2);
         r->host_text[i][0] = '*';
         struct str h = take_text(in, "ab.", 3, r->host_text[i] + 1);
@@ -198,13 +198,13 @@ static struct model_route *route_take(struct input *in, int number)
     }
     unsigned n = 1 + take(in, URIS);
     for (unsigned i = 0; i < n; i++) {
-        struct pattern *p = &r->patterns[r->nuris];
-        *p = (struct pattern){.route = &r->route, .hosts = r->hosts, .nhosts = r->nhosts};
+        unsigned nth = about->nuris;
         r->uri_text[i][0] = '/';
         struct str rest = take_text(in, "/ab*:", 5, r->uri_text[i] + 1);
-        pattern_set_uri(p, str_make(r->uri_text[i], rest.n + 1));
-        if (i == 0 || !str_eq(p->uri, r->patterns[0].uri))
-            r->nuris++;
+        r->uris[nth] = str_make(r->uri_text[i], rest.n + 1);
+        r->routes[nth] = (struct route){.about = about, .nth = nth, .methods = methods};
+        if (nth == 0 || !str_eq(r->uris[nth], r->uris[0]))
+            about->nuris++;
     }
     return r;
 }
@@ -216,8 +216,8 @@ static void remove_route(struct router *router, const struct trie_edit *e, struc
 
     if (!r)
         return;
-    for (unsigned i = 0; i < r->nuris; i++)
-        router_remove(router, e, &r->patterns[i]);
+    for (unsigned i = 0; i < r->about.nuris; i++)
+        router_remove(router, e, &r->routes[i]);
     model->routes[number] = NULL;
     garbage_add(e->garbage, r, free, 0);
 }
@@ -242,7 +242,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct router router = {.host_first = take(&in, 2)}, old = router;
     struct model model = {0}, old_model = {0};
     struct garbage dead = {0};
-    struct trie_edit e = {1, &dead};
+    struct slabs slabs;
+    struct trie_edit e = {.version = 1, .garbage = &dead, .slabs = &slabs};
+
+    slabs_init(&slabs);
 
     while (in.n) {
         unsigned what = take(&in, 8);
@@ -250,8 +253,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (what < 3) {
             remove_route(&router, &e, &model, number);
             struct model_route *r = model.routes[number] = route_take(&in, number);
-            for (unsigned i = 0; i < r->nuris; i++)
-                router_add(&router, &e, &r->patterns[i]);
+            for (unsigned i = 0; i < r->about.nuris; i++)
+                router_add(&router, &e, &r->routes[i]);
         } else if (what == 3) {
             remove_route(&router, &e, &model, number);
         } else if (what == 4) {
@@ -268,5 +271,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         remove_route(&router, &e, &model, i);
     ASSERT(!router.hosts && !router.uris);
     garbage_fini(&dead);
+    slabs_fini(&slabs);
     return 0;
 }

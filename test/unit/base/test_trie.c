@@ -74,18 +74,48 @@ static struct str random_key(char *to)
     return str_make(to, n);
 }
 
+/* Where a tree's nodes come from, and what its values are: pointers, or blocks that hold one. */
+struct kind {
+    bool slabs, inlined;
+};
+
+static struct kind kind;
+
+struct block {
+    void *value;
+    char rest[TRIE_INLINE - sizeof(void *)];
+};
+
+static struct block block_of(void *value)
+{
+    struct block b = {.value = value};
+
+    memset(b.rest, (int)((uintptr_t)value & 0x7f), sizeof(b.rest));
+    return b;
+}
+
+/* What the model has for what the tree gives. */
+static void *value_of(void *got)
+{
+    if (!got || !kind.inlined)
+        return got;
+    const struct block *b = got, want = block_of(b->value);
+    assert_memory_equal(b, &want, sizeof(want));
+    return b->value;
+}
+
 static void check_walk(struct model *m, const struct trie *root, struct str key)
 {
     struct row *exact = model_find(m, key);
     struct trie_walk w;
 
     trie_walk_start(&w, root, key);
-    assert_ptr_equal(w.exact, exact ? exact->value[TRIE_EXACT] : NULL);
+    assert_ptr_equal(value_of(w.exact), exact ? exact->value[TRIE_EXACT] : NULL);
     assert_ptr_equal(trie_get(root, key, TRIE_EXACT), w.exact);
     for (size_t n = key.n + 1; n-- > 0;) {
         struct row *r = model_find(m, str_head(key, n));
         if (r && r->value[TRIE_PREFIX])
-            assert_ptr_equal(trie_walk_next(&w), r->value[TRIE_PREFIX]);
+            assert_ptr_equal(value_of(trie_walk_next(&w)), r->value[TRIE_PREFIX]);
     }
     assert_null(trie_walk_next(&w));
     assert_null(trie_walk_next(&w));
@@ -105,7 +135,7 @@ static void count_one(void *arg, struct str key, enum trie_slot slot, void *valu
     struct row *r = model_find(c->m, key);
 
     assert_non_null(r);
-    assert_ptr_equal(r->value[slot], value);
+    assert_ptr_equal(r->value[slot], value_of(value));
     if (c->n) {
         int order = str_cmp(c->last_key, key);
         assert_true(order < 0 || (order == 0 && c->last_slot < slot));
@@ -142,28 +172,42 @@ static void check_all(struct model *m, const struct trie *root)
 
 enum { VERSIONS = 30, CHANGES = 25 };
 
+static void set_both(struct trie **root, const struct trie_edit *e, struct model *m)
+{
+    char key[KEY_MAX];
+    struct str k = random_key(key);
+    enum trie_slot slot = next_random(2);
+    void *value = next_random(3) ? (void *)(uintptr_t)(1 + next_random(1000)) : (void *)NULL;
+    void *had = model_set(m, k, slot, value);
+
+    if (e->inlined) {
+        struct block b = block_of(value);
+        assert_int_equal(trie_set(root, e, k, slot, value ? &b : NULL) != NULL, had != NULL);
+    } else {
+        assert_ptr_equal(trie_set(root, e, k, slot, value), had);
+    }
+}
+
 /* Versions live side by side, each with its own garbage, and go in a random order. */
-static void test_model(void **state)
+static void model_round(void)
 {
     static struct model models[VERSIONS];
     static struct model now;
     struct trie *roots[VERSIONS], *root = NULL;
     struct garbage dead[VERSIONS];
     bool held[VERSIONS];
-    char key[KEY_MAX];
+    struct slabs slabs;
 
-    (void)state;
+    slabs_init(&slabs);
     now.n = 0;
     memset(dead, 0, sizeof(dead));
     for (int v = 0; v < VERSIONS; v++) {
-        struct trie_edit e = {(uint64_t)v + 1, v ? &dead[v - 1] : &dead[0]};
-        for (int i = 0; i < CHANGES; i++) {
-            struct str k = random_key(key);
-            enum trie_slot slot = next_random(2);
-            void *value = next_random(3) ? (void *)(uintptr_t)(1 + next_random(1000))
-                                         : (void *)NULL;
-            assert_ptr_equal(trie_set(&root, &e, k, slot, value), model_set(&now, k, slot, value));
-        }
+        struct trie_edit e = {.version = (uint64_t)v + 1,
+                              .garbage = v ? &dead[v - 1] : &dead[0],
+                              .slabs = kind.slabs ? &slabs : NULL,
+                              .inlined = kind.inlined};
+        for (int i = 0; i < CHANGES; i++)
+            set_both(&root, &e, &now);
         roots[v] = root;
         models[v] = now;
         held[v] = true;
@@ -187,11 +231,24 @@ static void test_model(void **state)
     }
     check_all(&models[VERSIONS - 1], root);
     trie_free(root);
+    slabs_fini(&slabs);
+}
+
+static void test_model(void **state)
+{
+    static const struct kind kinds[] = {{false, false}, {true, false}, {true, true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        kind = kinds[i];
+        model_round();
+    }
+    kind = kinds[0];
 }
 
 static void test_empty_key(void **state)
 {
-    struct trie_edit e = {1, NULL};
+    struct trie_edit e = {.version = 1};
     struct trie *root = NULL;
     int one, two;
 
@@ -211,7 +268,7 @@ static void test_empty_key(void **state)
 static void test_long(void **state)
 {
     enum { LONG = 100000 };
-    struct trie_edit e = {1, NULL};
+    struct trie_edit e = {.version = 1};
     struct trie *root = NULL;
     char *key = mem_alloc(LONG);
     struct trie_walk w;
@@ -243,7 +300,7 @@ static void test_long(void **state)
 static void test_path_copy(void **state)
 {
     enum { KEYS = 20000 };
-    struct trie_edit e = {1, NULL};
+    struct trie_edit e = {.version = 1};
     struct garbage dead = {0};
     struct trie *root = NULL, *old;
     static char values[KEYS];
@@ -254,7 +311,7 @@ static void test_path_copy(void **state)
         int n = snprintf(key, sizeof(key), "/api/v%d/item/%d", i % 7, i);
         trie_set(&root, &e, str_make(key, (size_t)n), TRIE_EXACT, &values[i]);
     }
-    e = (struct trie_edit){2, &dead};
+    e = (struct trie_edit){.version = 2, .garbage = &dead};
     old = root;
     assert_ptr_equal(trie_set(&root, &e, STR("/api/v5/item/12"), TRIE_EXACT, &values[0]),
                      &values[12]);

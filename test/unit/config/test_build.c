@@ -23,7 +23,7 @@ static const struct route *find(const struct snapshot *s, const char *host, cons
     struct match m = {
         .host = str_of(host), .path = str_of(path), .method = METHOD_GET, .test = yes};
 
-    return router_match(s->router, &m).route;
+    return router_match(s->router, &m);
 }
 
 /* Publishes, and looks the route up in the newest snapshot; only valid until the next change. */
@@ -83,7 +83,7 @@ static void test_merge(void **state)
     assert_string_equal(phase_text(r->chain, PHASE_REWRITE), "key-auth:s a:r");
     assert_string_equal(phase_text(r->chain, PHASE_LOG), "b:p");
     assert_string_equal(phase_text(r->chain, PHASE_BODY_FILTER), "");
-    assert_true(str_eq(r->service->name, STR("svc")));
+    assert_true(str_eq(r->about->service->name, STR("svc")));
     assert_int_equal(r->upstream, UPSTREAM_NONE);
     for (unsigned i = 0; i < r->chain->n; i++) {
         const struct step *s = &r->chain->steps[i];
@@ -823,7 +823,7 @@ static void test_reclaim(void **state)
     builder_reclaim(b);
     assert_int_equal(fake_alive, 5);
     /* What is older than it, and died with it, is still reached by those before. */
-    assert_true(str_eq(find(held[1], NULL, "/old")->id, STR("0")));
+    assert_true(str_eq(find(held[1], NULL, "/old")->about->id, STR("0")));
     snapshot_put(held[3]);
     snapshot_put(held[0]);
     assert_true(builder_reclaim(b));

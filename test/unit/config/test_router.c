@@ -24,7 +24,8 @@ struct bench {
     struct arena a;
     struct router r;
     struct garbage dead;
-    struct pattern *patterns[64];
+    struct slabs slabs;
+    struct route routes[64];
     unsigned n;
 };
 
@@ -41,40 +42,41 @@ static unsigned words(struct arena *a, const char *text, struct str **out)
     return n;
 }
 
-static struct route *route_of(struct arena *a, const struct spec *s)
+static struct route route_of(struct arena *a, const struct spec *s)
 {
-    struct route *r = arena_zero(a, sizeof(*r));
+    struct route_about *about = arena_zero(a, sizeof(*about));
+    struct route r = {.about = about};
     struct str *list;
 
-    r->id = str_of(s->id);
-    r->priority = s->priority;
-    r->vars = s->vars ? (const struct expr *)(const void *)r : NULL;
+    about->id = str_of(s->id);
+    about->priority = s->priority;
+    about->vars = s->vars ? (const struct expr *)(const void *)about : NULL;
     for (unsigned i = 0, n = words(a, s->methods, &list); i < n; i++)
-        r->methods |= 1u << method_parse(list[i]);
+        r.methods |= (uint16_t)(1u << method_parse(list[i]));
     unsigned n = words(a, s->addrs, &list);
     if (n) {
         struct cidr *nets = arena_alloc(a, n * sizeof(*nets));
         for (unsigned i = 0; i < n; i++)
             assert_true(cidr_parse(list[i], &nets[i]));
-        r->remote_addrs = arena_alloc(a, sizeof(*r->remote_addrs));
-        *r->remote_addrs = (struct cidr_list){nets, n};
+        struct cidr_list *addrs = arena_alloc(a, sizeof(*addrs));
+        *addrs = (struct cidr_list){nets, n};
+        about->remote_addrs = addrs;
     }
+    about->nhosts = words(a, s->hosts, &list);
+    about->hosts = list;
+    about->nuris = words(a, s->uris, &list);
+    about->uris = list;
     return r;
 }
 
 static void add(struct bench *b, uint64_t version, const struct spec *s)
 {
-    struct trie_edit e = {version, &b->dead};
-    struct route *r = route_of(&b->a, s);
-    struct str *uris, *hosts;
-    unsigned nuris = words(&b->a, s->uris, &uris), nhosts = words(&b->a, s->hosts, &hosts);
+    struct trie_edit e = {.version = version, .garbage = &b->dead, .slabs = &b->slabs};
+    struct route r = route_of(&b->a, s);
 
-    for (unsigned i = 0; i < nuris; i++) {
-        struct pattern *p = arena_zero(&b->a, sizeof(*p));
-        *p = (struct pattern){.route = r, .hosts = hosts, .nhosts = nhosts};
-        pattern_set_uri(p, uris[i]);
-        router_add(&b->r, &e, p);
-        b->patterns[b->n++] = p;
+    for (r.nth = 0; r.nth < r.about->nuris; r.nth++) {
+        router_add(&b->r, &e, &r);
+        b->routes[b->n++] = r;
     }
 }
 
@@ -82,6 +84,7 @@ static void bench_init(struct bench *b, bool host_first, const struct spec *spec
 {
     *b = (struct bench){.r.host_first = host_first};
     arena_init(&b->a, NULL);
+    slabs_init(&b->slabs);
     for (; specs && specs->id; specs++)
         add(b, 1, specs);
 }
@@ -90,6 +93,7 @@ static void bench_fini(struct bench *b)
 {
     router_fini(&b->r);
     garbage_fini(&b->dead);
+    slabs_fini(&b->slabs);
     arena_fini(&b->a);
 }
 
@@ -97,12 +101,17 @@ static bool test_var(void *arg, const struct route *route)
 {
     const char *pass = arg;
 
-    return pass && str_eq(route->id, str_of(pass));
+    return pass && str_eq(route->about->id, str_of(pass));
 }
+
+/* What is found of a match. */
+struct got {
+    struct str uri, host;
+};
 
 /* "METHOD host path client": the id that matches, or "-". `pass` is the route whose vars hold. */
 static const char *ask_with(const struct router *r, const char *request, const char *pass,
-                            struct match_result *out)
+                            struct got *out)
 {
     static char id[32];
     struct str rest = str_of(request), method, host, path;
@@ -127,8 +136,11 @@ static const char *ask_with(const struct router *r, const char *request, const c
     m.host = str_eq(host, STR("-")) ? STR_NONE : host;
     m.path = path;
     m.arg = arg.out;
-    *out = router_match(r, &m);
-    snprintf(id, sizeof(id), "%.*s", STR_ARG(out->route ? out->route->id : STR("-")));
+    const struct route *route = router_match(r, &m);
+    *out = (struct got){STR_NONE, STR_NONE};
+    if (route)
+        *out = (struct got){route_uri(route), router_matched_host(r, route, m.host)};
+    snprintf(id, sizeof(id), "%.*s", STR_ARG(route ? route->about->id : STR("-")));
     return id;
 }
 
@@ -138,16 +150,16 @@ struct want {
 
 static void check(const struct router *r, const struct want *w)
 {
-    struct match_result got;
+    struct got got;
 
     for (; w->request; w++) {
         const char *id = ask_with(r, w->request, NULL, &got);
         if (strcmp(id, w->id) != 0)
             fail_msg("%s: wanted %s, got %s", w->request, w->id, id);
         if (w->uri)
-            assert_true(str_eq(got.matched_uri, str_of(w->uri)));
+            assert_true(str_eq(got.uri, str_of(w->uri)));
         if (w->host)
-            assert_true(str_eq(got.matched_host, str_of(w->host)));
+            assert_true(str_eq(got.host, str_of(w->host)));
     }
 }
 
@@ -229,7 +241,7 @@ static void test_fallback(void **state)
                                         {.id = "short", .uris = "/a*", .methods = "GET"},
                                         {.id = "all", .uris = "/*", .priority = 9},
                                         {0}};
-    struct match_result got;
+    struct got got;
 
     (void)state;
     for (int host_first = 0; host_first < 2; host_first++) {
@@ -293,7 +305,7 @@ static void test_any_host(void **state)
     static const struct want wants[] = {
         {"GET a.b /exact", "star", NULL, "*"}, {"GET - /exact", "none", NULL, NULL}, {0}};
     char request[700];
-    struct match_result got;
+    struct got got;
     struct bench b;
 
     (void)state;
@@ -390,21 +402,22 @@ static void test_versions(void **state)
                                         {"GET z.com /a", "4", NULL, NULL},
                                         {0}};
     struct bench b;
-    struct trie_edit e = {2, NULL};
+    struct trie_edit e = {.version = 2};
 
     (void)state;
     bench_init(&b, true, first);
     e.garbage = &b.dead;
+    e.slabs = &b.slabs;
     struct router old = b.r;
     check(&old, before);
-    router_remove(&b.r, &e, b.patterns[0]);
-    router_remove(&b.r, &e, b.patterns[1]);
+    router_remove(&b.r, &e, &b.routes[0]);
+    router_remove(&b.r, &e, &b.routes[1]);
     add(&b, 2, &(struct spec){.id = "4", .uris = "/a", .priority = 1});
     check(&old, before);
     check(&b.r, after);
     e.version = 3;
     for (unsigned i = 2; i < b.n; i++)
-        router_remove(&b.r, &e, b.patterns[i]);
+        router_remove(&b.r, &e, &b.routes[i]);
     assert_null(b.r.hosts);
     assert_null(b.r.uris);
     check(&old, before);

@@ -55,7 +55,7 @@ static bool thing_agrees(const struct snapshot *s, int i)
 
     m.path = str_make(path, (size_t)snprintf(path, sizeof(path), "/things/%d/more", i));
     m.host = str_make(host, (size_t)snprintf(host, sizeof(host), "h%d.example.com", i % 3));
-    const struct route *r = router_match(s->router, &m).route;
+    const struct route *r = router_match(s->router, &m);
     struct str name = str_make(key, (size_t)snprintf(key, sizeof(key), "user%d", i));
     const struct consumer *c = snapshot_consumer(s, name);
     if (!r || !c)
