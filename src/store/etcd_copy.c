@@ -36,8 +36,8 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_SET] = "INSERT OR REPLACE INTO item (key, created, modified, value)"
-                " VALUES (?1, ?2, ?3, ?4)",
+    [SQL_SET] = ("INSERT OR REPLACE INTO item (key, created, modified, value)"
+                 " VALUES (?1, ?2, ?3, ?4)"),
     [SQL_REMOVE] = "DELETE FROM item WHERE key = ?1",
     [SQL_STATE] = "UPDATE state SET revision = ?1, time = ?2",
     [SQL_LIST] = "SELECT key, created, modified, value FROM item WHERE key >= ?1 AND key < ?2",
