@@ -2,7 +2,6 @@
 /* Expressions of APISIX (`vars`, `_meta.filter`; lua-resty-expr): compiled to a tree, evaluated per
  * exchange. */
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/cidr.h"
@@ -26,21 +25,32 @@ enum operator{
     OP_IPMATCH,
 };
 
+/* In any case. */
 static const struct {
     const char *name;
     enum operator op;
 } operators[] = {
-    {"==", OP_EQ},   {"~=", OP_NE},           {"!=", OP_NE},
-    {">", OP_GT},    {">=", OP_GE},           {"<", OP_LT},
-    {"<=", OP_LE},   {"~~", OP_MATCH},        {"~*", OP_MATCH_NOCASE},
-    {"in", OP_IN},   {"IN", OP_IN},           {"has", OP_HAS},
-    {"HAS", OP_HAS}, {"ipmatch", OP_IPMATCH}, {"IPMATCH", OP_IPMATCH},
+    {"==", OP_EQ},
+    {"~=", OP_NE},
+    {">", OP_GT},
+    {">=", OP_GE},
+    {"<", OP_LT},
+    {"<=", OP_LE},
+    {"~~", OP_MATCH},
+    {"~*", OP_MATCH_NOCASE},
+    {"in", OP_IN},
+    {"has", OP_HAS},
+    {"ipmatch", OP_IPMATCH},
 };
 
+/* JSON's types: a number is never equal to a text but by its value, a boolean never at all; null is
+ * an absent variable. */
+enum operand_type { OPERAND_NULL, OPERAND_TEXT, OPERAND_NUMBER, OPERAND_BOOL };
+
 struct operand {
+    enum operand_type type;
     struct str text;
     double number;
-    bool is_number;
 };
 
 struct expr {
@@ -54,6 +64,7 @@ struct expr {
     enum operator op;
     struct operand *values; /* one, or a list for in and ipmatch */
     unsigned nvalues;
+    bool is_list;
     struct cidr_list networks;
     struct regex *regex;
 };
@@ -69,32 +80,33 @@ static bool operand_from(struct build *b, const json_t *v, struct operand *out)
 {
     struct arena *a = build_arena(b);
 
-    *out = (struct operand){.text = STR_NONE};
-    if (json_is_string(v)) {
-        out->text = arena_str(a, str_make(json_string_value(v), json_string_length(v)));
+    *out = (struct operand){.type = OPERAND_NULL};
+    if (!v || json_is_null(v))
         return true;
-    }
-    if (json_is_number(v)) {
-        out->is_number = true;
+    if (json_is_string(v)) {
+        out->type = OPERAND_TEXT;
+        out->text = arena_str(a, str_make(json_string_value(v), json_string_length(v)));
+    } else if (json_is_number(v)) {
+        out->type = OPERAND_NUMBER;
         out->number = json_number_value(v);
         out->text = arena_printf(a, "%.14g", out->number);
-        return true;
+    } else if (json_is_boolean(v)) {
+        out->type = OPERAND_BOOL;
+    } else {
+        return build_error(b, "invalid operand in an expression");
     }
-    if (json_is_boolean(v)) {
-        out->text = json_is_true(v) ? STR("true") : STR("false");
-        return true;
-    }
-    return build_error(b, "invalid operand in an expression");
+    return true;
 }
 
 static bool set_values(struct build *b, struct expr *e, const json_t *v)
 {
-    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    e->is_list = json_is_array(v);
+    size_t n = e->is_list ? json_array_size(v) : 1;
 
     e->values = arena_zero(build_arena(b), (n ? n : 1) * sizeof(*e->values));
     e->nvalues = (unsigned)n;
     for (size_t i = 0; i < n; i++)
-        if (!operand_from(b, json_is_array(v) ? json_array_get(v, i) : v, &e->values[i]))
+        if (!operand_from(b, e->is_list ? json_array_get(v, i) : v, &e->values[i]))
             return false;
     return true;
 }
@@ -103,6 +115,8 @@ static bool set_networks(struct build *b, struct expr *e)
 {
     struct cidr *items = arena_zero(build_arena(b), (e->nvalues + 1) * sizeof(*items));
 
+    if (!e->nvalues || !e->values[0].text.n)
+        return build_error(b, "invalid ip address");
     for (unsigned i = 0; i < e->nvalues; i++)
         if (!cidr_parse(e->values[i].text, &items[i]))
             return build_error(b, "invalid ip address: %.*s", STR_ARG(e->values[i].text));
@@ -119,7 +133,7 @@ static bool set_regex(struct build *b, struct expr *e)
 {
     struct regex_error err;
 
-    if (e->nvalues != 1)
+    if (e->is_list || e->values[0].type != OPERAND_TEXT)
         return build_error(b, "a regular expression must be a string");
     e->regex = regex_new(e->values[0].text, e->op == OP_MATCH ? STR("jo") : STR("joi"), &err);
     if (!e->regex)
@@ -128,54 +142,60 @@ static bool set_regex(struct build *b, struct expr *e)
     return true;
 }
 
-static bool set_operator(struct build *b, struct expr *e, const json_t *op)
+/* -1: none of that name. */
+static int operator_of(struct str name)
 {
-    struct str name = str_make(json_string_value(op),
-                               json_is_string(op) ? json_string_length(op) : 0);
-
-    for (size_t i = 0; i < sizeof(operators) / sizeof(*operators); i++) {
-        if (str_eq(name, str_of(operators[i].name))) {
-            e->op = operators[i].op;
-            return true;
-        }
-    }
-    return build_error(b, "invalid operator '%.*s'", STR_ARG(name));
+    for (size_t i = 0; i < sizeof(operators) / sizeof(*operators); i++)
+        if (str_eq_nocase(name, str_of(operators[i].name)))
+            return (int)operators[i].op;
+    return -1;
 }
 
-/* [var, op, value] or [var, "!", op, value]. */
+static struct str text_of(struct build *b, const json_t *v)
+{
+    struct operand o;
+
+    return operand_from(b, v, &o) ? o.text : STR_NONE;
+}
+
+/* The operator and the value; [var, value] is short for [var, "==", value]. */
+static bool set_comparison(struct build *b, struct expr *e, const json_t *op, const json_t *value)
+{
+    struct str name = text_of(b, op);
+    int found = operator_of(name);
+
+    if (!name.p)
+        return build_error(b, "invalid expression");
+    if (found < 0 && value && !json_is_null(value))
+        return build_error(b, "invalid operator '%.*s'", STR_ARG(name));
+    e->op = found < 0 ? OP_EQ : (enum operator)found;
+    if (!set_values(b, e, found < 0 ? op : value))
+        return false;
+    if (e->op == OP_IPMATCH)
+        return set_networks(b, e);
+    return (e->op != OP_MATCH && e->op != OP_MATCH_NOCASE) || set_regex(b, e);
+}
+
+/* [var, op, value], [var, "!", op, value] or [var, value]. */
 static struct expr *compile_rule(struct build *b, const json_t *source)
 {
     struct expr *e = arena_zero(build_arena(b), sizeof(*e));
-    size_t n = json_array_size(source), at = 1;
-    const json_t *name = json_array_get(source, 0);
-
-    if (!json_is_string(name) || n < 2) {
-        build_error(b, n < 2 ? "rule too short" : "rule should be wrapped inside brackets");
-        return NULL;
-    }
-    e->var = var_find(
-        arena_str(build_arena(b), str_make(json_string_value(name), json_string_length(name))),
-        build_arena(b));
-    if (n == 2) { /* [var, value]: equal */
-        e->op = OP_EQ;
-        return set_values(b, e, json_array_get(source, 1)) ? e : NULL;
-    }
+    size_t n = json_array_size(source), at = n == 4 ? 2 : 1;
+    struct str name = text_of(b, json_array_get(source, 0));
     const json_t *bang = json_array_get(source, 1);
-    if (json_is_string(bang) && strcmp(json_string_value(bang), "!") == 0) {
-        e->negate = true;
-        at = 2;
-    }
-    if (n < at + 2) {
-        build_error(b, "rule should be wrapped inside brackets");
+
+    e->negate = n == 4;
+    if (n == 4 && !(json_is_string(bang) && strcmp(json_string_value(bang), "!") == 0)) {
+        build_error(b, "bad 'not' expression");
         return NULL;
     }
-    if (!set_operator(b, e, json_array_get(source, at)) ||
-        !set_values(b, e, json_array_get(source, at + 1)))
+    if (!name.p) {
+        build_error(b, "invalid expression");
         return NULL;
-    if ((e->op == OP_IPMATCH && !set_networks(b, e)) ||
-        ((e->op == OP_MATCH || e->op == OP_MATCH_NOCASE) && !set_regex(b, e)))
-        return NULL;
-    return e;
+    }
+    e->var = var_find(name, build_arena(b));
+    return set_comparison(b, e, json_array_get(source, at), json_array_get(source, at + 1)) ? e
+                                                                                            : NULL;
 }
 
 /* The word that leads a group: AND, OR, !AND, !OR; false: none. */
@@ -198,6 +218,10 @@ static struct expr *compile_group(struct build *b, const json_t *source, int dep
 
     if (group_word(json_array_get(source, 0), &e->join, &e->negate))
         from = 1;
+    if ((from && n <= 2) || (depth && !n)) {
+        build_error(b, "rule too short");
+        return NULL;
+    }
     e->parts = arena_zero(build_arena(b), (n + 1) * sizeof(*e->parts));
     for (size_t i = from; i < n; i++) {
         struct expr *part = compile(b, json_array_get(source, i), depth + 1);
@@ -218,10 +242,12 @@ static struct expr *compile(struct build *b, const json_t *source, int depth)
         build_error(b, "rule should be wrapped inside brackets");
         return NULL;
     }
-    if (json_is_string(first) && !group_word(first, &join, &negate))
-        return depth ? compile_rule(b, source)
-                     : (build_error(b, "rule should be wrapped inside brackets"), NULL);
-    return compile_group(b, source, depth);
+    if (!first || json_is_array(first) || group_word(first, &join, &negate))
+        return compile_group(b, source, depth);
+    if (depth)
+        return compile_rule(b, source);
+    build_error(b, "rule should be wrapped inside brackets");
+    return NULL;
 }
 
 struct expr *build_expr(struct build *b, const json_t *source)
@@ -232,6 +258,7 @@ struct expr *build_expr(struct build *b, const json_t *source)
 /* ---- Evaluating
  * --------------------------------------------------------------------------------------- */
 
+/* As Lua reads numbers: hexadecimal too, but no words ("inf", "nan"). */
 static bool to_number(struct str s, double *out)
 {
     char text[64], *end;
@@ -241,46 +268,46 @@ static bool to_number(struct str s, double *out)
         return false;
     memcpy(text, s.p, s.n);
     text[s.n] = 0;
+    char first = text[*text == '-' || *text == '+'];
+    if (!ascii_digit(first) && first != '.')
+        return false;
     *out = strtod(text, &end);
-    return *end == 0 && !isnan(*out);
+    return *end == 0;
 }
 
-/* Numbers compare as numbers, anything else as text; absent equals nothing. */
 static bool equals(struct str v, const struct operand *o)
 {
     double number;
 
-    if (!v.p)
-        return false;
-    if (o->is_number)
-        return to_number(v, &number) && number == o->number;
-    return str_eq(v, o->text);
+    switch (o->type) {
+    case OPERAND_NULL:
+        return !v.p;
+    case OPERAND_TEXT:
+        return v.p && str_eq(v, o->text);
+    case OPERAND_NUMBER:
+        return v.p && to_number(v, &number) && number == o->number;
+    case OPERAND_BOOL:
+        break;
+    }
+    return false;
 }
 
+/* Both as numbers; what is none is in no order. */
 static bool ordered(struct str v, const struct operand *o, enum operator op)
 {
-    double l, r;
-    int order;
+    double l, r = o->number;
 
-    if (!v.p)
+    if (!v.p || !to_number(v, &l) || (o->type != OPERAND_NUMBER && !to_number(o->text, &r)))
         return false;
-    if (o->is_number || (to_number(v, &l) && to_number(o->text, &r))) {
-        r = o->is_number ? o->number : r;
-        if (!to_number(v, &l))
-            return false;
-        order = (l > r) - (l < r);
-    } else {
-        order = str_cmp(v, o->text);
-    }
     switch (op) {
     case OP_GT:
-        return order > 0;
+        return l > r;
     case OP_GE:
-        return order >= 0;
+        return l >= r;
     case OP_LT:
-        return order < 0;
+        return l < r;
     case OP_LE:
-        return order <= 0;
+        return l <= r;
     case OP_EQ:
     case OP_NE:
     case OP_MATCH:
@@ -293,10 +320,11 @@ static bool ordered(struct str v, const struct operand *o, enum operator op)
     return false;
 }
 
+/* A list alone has members, and of those only texts can be a variable's value. */
 static bool is_in(struct str v, const struct expr *e)
 {
-    for (unsigned i = 0; i < e->nvalues; i++)
-        if (equals(v, &e->values[i]))
+    for (unsigned i = 0; v.p && e->is_list && i < e->nvalues; i++)
+        if (e->values[i].type == OPERAND_TEXT && str_eq(v, e->values[i].text))
             return true;
     return false;
 }
@@ -325,21 +353,21 @@ static bool rule_matches(struct exchange *ex, const struct expr *e)
 
     switch (e->op) {
     case OP_EQ:
-        return e->nvalues == 1 && equals(v, &e->values[0]);
+        return !e->is_list && equals(v, &e->values[0]);
     case OP_NE:
-        return e->nvalues != 1 || !equals(v, &e->values[0]);
+        return e->is_list || !equals(v, &e->values[0]);
     case OP_GT:
     case OP_GE:
     case OP_LT:
     case OP_LE:
-        return e->nvalues == 1 && ordered(v, &e->values[0], e->op);
+        return !e->is_list && ordered(v, &e->values[0], e->op);
     case OP_MATCH:
     case OP_MATCH_NOCASE:
         return v.p && regex_match(e->regex, v, 0, NULL) == 1;
     case OP_IN:
         return is_in(v, e);
     case OP_HAS:
-        return e->nvalues == 1 && has(v, &e->values[0]);
+        return !e->is_list && has(v, &e->values[0]);
     case OP_IPMATCH:
         return ip_matches(v, e);
     }
