@@ -24,7 +24,7 @@ LDFLAGS_tsan   := -fsanitize=thread
 CPPFLAGS := -D_GNU_SOURCE -DECLUSA_VERSION='"$(VERSION)"' -Isrc -MMD -MP
 CFLAGS   := -std=c17 $(WARN) -fstack-protector-strong $(CFLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS  := $(LDFLAGS_$(VARIANT)) -rdynamic -Wl,-z,relro,-z,now
-LDLIBS   := -ljansson -lsqlite3 -lyaml -lpcre2-8 -lz -lcares -lcurl -lssl -lcrypto -lpthread -lm -ldl
+LDLIBS   := -ljansson -lsqlite3 -lyaml -lpcre2-8 -lz -lcares -lssl -lcrypto -lpthread -lm -ldl
 
 SRC  := $(sort $(shell find src -name '*.c'))
 LIB  := $(filter-out src/main.c,$(SRC))

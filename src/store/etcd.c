@@ -2,7 +2,6 @@
 /* The etcd store: calls for the keeper's thread, and one thread that watches. */
 #include "store/etcd.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include "base/mem.h"
 #include "base/panic.h"
 #include "base/random.h"
+#include "store/curl.h"
 #include "store/data_dir.h"
 #include "store/etcd_sync.h"
 #include "store/etcd_wire.h"
@@ -542,7 +542,9 @@ struct store *store_etcd_open(const struct etcd_config *config, struct arena *a,
 {
     struct etcd *e = NULL;
 
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (!curl_load(a, err))
+        return NULL;
+    if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         PANIC("curl cannot be used");
     int lock = data_dir_lock(config->data_dir, a, err);
     if (lock < 0)

@@ -3,7 +3,6 @@
  * are taken in too. */
 #include "store/etcd_client.h"
 
-#include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
+#include "store/curl.h"
 #include "store/etcd_wire.h"
 
 /* An endpoint that takes longer to fail than SLOW_MS has hung. A peer that is gone without a word
@@ -105,37 +105,37 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 
 static void transfer_tls(struct transfer *t, const struct etcd_options *o)
 {
-    curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);
-    curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, o->verify ? 2L : 0L);
+    curl.easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);
+    curl.easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, o->verify ? 2L : 0L);
     if (o->ca.p)
-        curl_easy_setopt(t->easy, CURLOPT_CAINFO, o->ca.p);
+        curl.easy_setopt(t->easy, CURLOPT_CAINFO, o->ca.p);
     if (o->cert.p)
-        curl_easy_setopt(t->easy, CURLOPT_SSLCERT, o->cert.p);
+        curl.easy_setopt(t->easy, CURLOPT_SSLCERT, o->cert.p);
     if (o->key.p)
-        curl_easy_setopt(t->easy, CURLOPT_SSLKEY, o->key.p);
+        curl.easy_setopt(t->easy, CURLOPT_SSLKEY, o->key.p);
 }
 
 static void transfer_init(struct transfer *t, struct etcd_client *c, size_t max)
 {
     t->client = c;
     buf_init(&t->in, max);
-    t->easy = curl_easy_init();
+    t->easy = curl.easy_init();
     if (!t->easy)
         PANIC("curl has no memory");
-    curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
     /* http_proxy and the like are not meant for this. */
-    curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, 131072L);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, on_send);
-    curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
-    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
-    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    curl.easy_setopt(t->easy, CURLOPT_PROXY, "");
+    curl.easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl.easy_setopt(t->easy, CURLOPT_POST, 1L);
+    curl.easy_setopt(t->easy, CURLOPT_BUFFERSIZE, 131072L);
+    curl.easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl.easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+    curl.easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, on_send);
+    curl.easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
+    curl.easy_setopt(t->easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl.easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
+    curl.easy_setopt(t->easy, CURLOPT_PRIVATE, t);
     transfer_tls(t, c->options);
 }
 
@@ -153,21 +153,21 @@ static struct str named_url(struct transfer *t, struct arena *a, struct str url)
         port = str_from(host, (size_t)colon);
         host = str_head(host, (size_t)colon);
     }
-    t->route = curl_slist_append(NULL, arena_printf(a, "::%.*s:", STR_ARG(host)).p);
+    t->route = curl.slist_append(NULL, arena_printf(a, "::%.*s:", STR_ARG(host)).p);
     return arena_printf(a, "https://%.*s%.*s", STR_ARG(sni), STR_ARG(port));
 }
 
 static void transfer_stop(struct transfer *t)
 {
     if (t->running)
-        curl_multi_remove_handle(t->client->multi, t->easy);
+        curl.multi_remove_handle(t->client->multi, t->easy);
     t->running = false;
     buf_fini(&t->in);
     t->taken = t->seen = 0;
     free(t->text);
     t->text = NULL;
-    curl_slist_free_all(t->headers);
-    curl_slist_free_all(t->route);
+    curl.slist_free_all(t->headers);
+    curl.slist_free_all(t->route);
     t->headers = t->route = NULL;
 }
 
@@ -192,19 +192,19 @@ static void transfer_start(struct transfer *t, const char *path, char *text, boo
     t->too_long = false;
     t->error[0] = 0;
     t->heard = etcd_clock_ms();
-    t->headers = curl_slist_append(NULL, "Content-Type: application/json");
-    t->headers = curl_slist_append(t->headers, "Expect:");
+    t->headers = curl.slist_append(NULL, "Content-Type: application/json");
+    t->headers = curl.slist_append(t->headers, "Expect:");
     if (c->token)
-        t->headers = curl_slist_append(t->headers, c->token);
+        t->headers = curl.slist_append(t->headers, c->token);
     int64_t connect_ms = o->timeout_ms < CONNECT_MS ? o->timeout_ms : CONNECT_MS;
-    curl_easy_setopt(t->easy, CURLOPT_URL, url.p);
-    curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->route);
-    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->text);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(t->text));
-    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-    curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-    curl_multi_add_handle(c->multi, t->easy);
+    curl.easy_setopt(t->easy, CURLOPT_URL, url.p);
+    curl.easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->route);
+    curl.easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->text);
+    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(t->text));
+    curl.easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl.easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    curl.multi_add_handle(c->multi, t->easy);
     t->running = true;
     arena_fini(&a);
 }
@@ -216,19 +216,19 @@ static void turn(struct etcd_client *c, int64_t wait_ms)
     CURLMsg *m;
     size_t had = c->watch.in.n;
 
-    curl_multi_perform(c->multi, &running);
-    while ((m = curl_multi_info_read(c->multi, &left)) != NULL) {
+    curl.multi_perform(c->multi, &running);
+    while ((m = curl.multi_info_read(c->multi, &left)) != NULL) {
         struct transfer *t = NULL;
         if (m->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         t->result = m->data.result;
-        curl_multi_remove_handle(c->multi, t->easy);
+        curl.multi_remove_handle(c->multi, t->easy);
         t->running = false;
     }
     if (wait_ms > 0 && c->call.running + c->watch.running == before && c->watch.in.n == had &&
         !atomic_load(&c->stopping))
-        curl_multi_poll(c->multi, NULL, 0, (int)(wait_ms < INT32_MAX ? wait_ms : INT32_MAX), NULL);
+        curl.multi_poll(c->multi, NULL, 0, (int)(wait_ms < INT32_MAX ? wait_ms : INT32_MAX), NULL);
 }
 
 /* ---- Calls -------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ static enum etcd_status call_once(struct etcd_client *c, bool writes, const char
         *err = STR("etcd's reply is too long");
         status = ETCD_TOO_LONG;
     } else if (t->result != CURLE_OK) {
-        *err = keep_message(c, str_of(t->error[0] ? t->error : curl_easy_strerror(t->result)));
+        *err = keep_message(c, str_of(t->error[0] ? t->error : curl.easy_strerror(t->result)));
         status = t->sent ? ETCD_DOUBT : ETCD_AWAY;
     } else {
         *reply = json_loadb(buf_str(&t->in).p, t->in.n, 0, NULL);
@@ -466,7 +466,7 @@ bool etcd_client_sleep(struct etcd_client *c, int64_t ms)
     int64_t until = etcd_clock_ms() + ms, left;
 
     while (!atomic_load(&c->stopping) && (left = until - etcd_clock_ms()) > 0)
-        curl_multi_poll(c->multi, NULL, 0, (int)left, NULL);
+        curl.multi_poll(c->multi, NULL, 0, (int)left, NULL);
     return !atomic_load(&c->stopping);
 }
 
@@ -479,7 +479,7 @@ struct etcd_client *etcd_client_new(const struct etcd_options *options, bool pat
 
     c->options = options;
     c->patient = patient;
-    c->multi = curl_multi_init();
+    c->multi = curl.multi_init();
     if (!c->multi)
         PANIC("curl has no memory");
     transfer_init(&c->call, c, ETCD_REPLY_MAX);
@@ -493,9 +493,9 @@ void etcd_client_free(struct etcd_client *c)
         return;
     transfer_stop(&c->call);
     transfer_stop(&c->watch);
-    curl_easy_cleanup(c->call.easy);
-    curl_easy_cleanup(c->watch.easy);
-    curl_multi_cleanup(c->multi);
+    curl.easy_cleanup(c->call.easy);
+    curl.easy_cleanup(c->watch.easy);
+    curl.multi_cleanup(c->multi);
     logout(c);
     free(c);
 }
@@ -503,5 +503,5 @@ void etcd_client_free(struct etcd_client *c)
 void etcd_client_stop(struct etcd_client *c)
 {
     atomic_store(&c->stopping, true);
-    curl_multi_wakeup(c->multi);
+    curl.multi_wakeup(c->multi);
 }
