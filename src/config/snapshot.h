@@ -91,23 +91,24 @@ struct timeouts {
     int64_t connect_ms, send_ms, read_ms;
 };
 
+/* What each request reads stands first, close together. */
 struct upstream {
-    struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
-    struct str id, name;
-    uint32_t slot; /* its place in snapshot->upstreams and in each worker's table of live state */
     uint64_t hash; /* of what balancing depends on: live state is kept while it stays equal */
-    enum balance balance;
-    bool tls;        /* scheme https */
-    bool verify_off; /* tls.verify: false */
     struct node *nodes;
     unsigned nnodes;
-    int retries;              /* -1: as many as there are other nodes */
-    int64_t retry_timeout_ms; /* 0: none */
-    struct timeouts timeouts;
+    uint32_t slot; /* its place in snapshot->upstreams and in each worker's table of live state */
     enum pass_host pass_host;
-    struct str upstream_host; /* for PASS_HOST_REWRITE */
+    bool tls;        /* scheme https */
+    bool verify_off; /* tls.verify: false */
     unsigned keepalive_size, keepalive_requests;
     int64_t keepalive_idle_ms;
+    struct timeouts timeouts;
+    int64_t retry_timeout_ms; /* 0: none */
+    int retries;              /* -1: as many as there are other nodes */
+    enum balance balance;
+    struct str upstream_host; /* for PASS_HOST_REWRITE */
+    struct str key;           /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
+    struct str id, name;
 };
 
 enum { UPSTREAM_NONE = UINT32_MAX };

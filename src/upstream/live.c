@@ -9,12 +9,14 @@
 
 struct live_node {
     const struct node *node; /* in the upstream of the snapshot seen last */
-    int64_t current;       /* smooth weighted round robin: grows by weight, shrinks by the total */
-    struct dns_name *name; /* NULL: an address */
-    struct addr *addrs;
-    unsigned naddrs, next; /* next: the address whose turn it is */
+    int weight, priority;    /* the node's */
+    struct dns_name *name;   /* NULL: an address */
+    struct addr *addrs;      /* on the heap, or `only` */
+    unsigned naddrs, next;   /* next: the address whose turn it is */
+    unsigned first;          /* position of its first address among the upstream's endpoints */
     uint32_t generation;
-    unsigned first; /* position of its first address among the upstream's endpoints */
+    int64_t current; /* smooth weighted round robin: grows by weight, shrinks by the total */
+    struct addr only;
 };
 
 struct live_upstream {
@@ -43,12 +45,18 @@ struct live *live_new(struct thread *t, const struct live_env *env)
     return l;
 }
 
+static void free_addrs(struct live_node *ln)
+{
+    if (ln->addrs != &ln->only)
+        free(ln->addrs);
+}
+
 static void upstream_free(struct live_upstream *lu)
 {
     if (!lu)
         return;
     for (unsigned i = 0; i < lu->n; i++)
-        free(lu->nodes[i].addrs);
+        free_addrs(&lu->nodes[i]);
     free(lu);
 }
 
@@ -62,7 +70,8 @@ void live_free(struct live *l)
 
 static void set_addrs(struct live_node *ln, const struct addr *addrs, unsigned n)
 {
-    ln->addrs = mem_resize(ln->addrs, n * sizeof(*addrs));
+    free_addrs(ln);
+    ln->addrs = n == 1 ? &ln->only : mem_array(n, sizeof(*addrs));
     ln->naddrs = n;
     for (unsigned i = 0; i < n; i++) {
         ln->addrs[i] = addrs[i];
@@ -75,11 +84,19 @@ static void set_addrs(struct live_node *ln, const struct addr *addrs, unsigned n
         ln->next = 0;
 }
 
+/* The same node in another snapshot. */
+static void node_follow(struct live_node *ln, const struct node *node)
+{
+    ln->node = node;
+    ln->weight = node->weight;
+    ln->priority = node->priority;
+}
+
 static void node_init(struct live *l, struct live_node *ln, const struct node *node)
 {
     struct addr addr;
 
-    ln->node = node;
+    node_follow(ln, node);
     if (addr_parse(node->host, node->port, &addr))
         set_addrs(ln, &addr, 1);
     else
@@ -114,7 +131,7 @@ static struct live_upstream *find(struct live *l, const struct upstream *u)
         lu->config = u;
         lu->base = u->nodes;
         for (unsigned i = 0; i < lu->n; i++)
-            lu->nodes[i].node = &u->nodes[i];
+            node_follow(&lu->nodes[i], &u->nodes[i]);
         return lu;
     }
     upstream_free(lu);
@@ -148,7 +165,7 @@ static void refresh_all(struct live *l, struct live_upstream *lu)
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         ln->first = at;
-        if (ln->node->weight <= 0)
+        if (ln->weight <= 0)
             continue;
         refresh(l, ln);
         at += ln->naddrs;
@@ -172,7 +189,7 @@ static bool has_untried(const struct live_node *ln, const struct tried *t)
 static bool is_candidate(struct live *l, struct live_node *ln, const struct tried *t,
                          struct dns_name **wait, bool *unresolved)
 {
-    if (ln->node->weight <= 0)
+    if (ln->weight <= 0)
         return false;
     switch (refresh(l, ln)) {
     case PICK_WAIT:
@@ -201,11 +218,11 @@ static struct live_node *choose(struct live *l, struct live_upstream *lu, const 
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         *wait = NULL;
-        if (ln->node->priority > priority && is_candidate(l, ln, t, wait, unresolved))
-            priority = ln->node->priority;
-        if (*wait && (!first || ln->node->priority > pending)) {
+        if (ln->priority > priority && is_candidate(l, ln, t, wait, unresolved))
+            priority = ln->priority;
+        if (*wait && (!first || ln->priority > pending)) {
             first = *wait;
-            pending = ln->node->priority;
+            pending = ln->priority;
         }
     }
     *wait = first;
@@ -214,10 +231,10 @@ static struct live_node *choose(struct live *l, struct live_upstream *lu, const 
         return NULL;
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
-        if (ln->node->priority != priority || !is_candidate(l, ln, t, wait, unresolved))
+        if (ln->priority != priority || !is_candidate(l, ln, t, wait, unresolved))
             continue;
-        total += ln->node->weight;
-        ln->current += ln->node->weight;
+        total += ln->weight;
+        ln->current += ln->weight;
         if (!best || ln->current > best->current)
             best = ln;
     }
@@ -251,7 +268,7 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
     *wait = NULL;
     if (lu->n == 1 && !lu->nodes[0].name) {
         /* One address: nothing to balance. */
-        best = lu->nodes[0].node->weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
+        best = lu->nodes[0].weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
     } else {
         refresh_all(l, lu);
         best = choose(l, lu, tried, wait, &unresolved);
