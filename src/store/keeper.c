@@ -3,6 +3,7 @@
  * the store come as one more task. */
 #include "store/keeper.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -34,6 +35,7 @@ struct keeper {
     struct echo own, doubtful;
     struct trie *unknown_kinds; /* the thread's: collections that were said to be ignored */
     unsigned nunknown;
+    bool trim; /* the thread's: much memory comes free with the configuration before this one */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
@@ -256,6 +258,7 @@ static void brought_apply(void *arg, struct keeper *k)
     while (batch) {
         struct store_batch *next = batch->next;
         batch_apply(k, batch);
+        k->trim |= store_batch_is_large(batch);
         store_batch_free(batch);
         batch = next;
     }
@@ -305,6 +308,10 @@ static struct task *tasks_take(struct keeper *k)
         if (garbage) {
             pthread_mutex_unlock(&k->mutex);
             garbage = builder_reclaim(k->builder);
+            if (!garbage && k->trim) {
+                malloc_trim(0);
+                k->trim = false;
+            }
             pthread_mutex_lock(&k->mutex);
             if (k->first || k->stopping)
                 break;

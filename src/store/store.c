@@ -2,7 +2,12 @@
 /* What stores share: batches of changes. */
 #include "store/store.h"
 
+#include <malloc.h>
+
 #include "base/mem.h"
+
+/* Items that take some megabytes. */
+enum { LARGE = 5000 };
 
 struct store_batch *store_batch_new(void)
 {
@@ -21,9 +26,18 @@ void store_batch_add(struct store_batch *b, const struct store_item *item)
     b->items[b->n++] = *item;
 }
 
+bool store_batch_is_large(const struct store_batch *b)
+{
+    return b->n >= LARGE;
+}
+
 void store_batch_free(struct store_batch *b)
 {
+    bool large = store_batch_is_large(b);
+
     arena_fini(&b->arena);
     free(b->items);
     free(b);
+    if (large)
+        malloc_trim(0);
 }

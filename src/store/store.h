@@ -43,6 +43,8 @@ struct store_batch {
 struct store_batch *store_batch_new(void);
 /* The item's strings must be in the batch's arena, or live longer. */
 void store_batch_add(struct store_batch *b, const struct store_item *item);
+/* What it takes is worth giving back to the system. */
+bool store_batch_is_large(const struct store_batch *b);
 void store_batch_free(struct store_batch *b);
 
 /* Called on the store's own thread; takes the batch over and must not wait. */
