@@ -496,6 +496,8 @@ def arguments():
     p.add_argument("--aa", action="store_true", help="measure nginx twice: what noise alone does")
     p.add_argument("--floor", action="store_true",
                    help="measure a program that only copies bytes as well (plain cells)")
+    p.add_argument("--routes", type=int, default=gateways.MANY_ROUTES, metavar="N",
+                   help="of the cell routes-10000, instead of 10,000")
     p.add_argument("--skip", default="", help="leave out: nginx,haproxy,eclusa")
     p.add_argument("--eclusa", default=os.path.join(ROOT, "build", "eclusa"), help="its binary")
     p.add_argument("--proxy-core", type=int, default=1)
@@ -532,6 +534,7 @@ def main():
           f"{args.proxy_core}, origin and load on core {args.load_core}; {args.rounds} interleaved "
           f"rounds of {args.seconds:g} s; medians (min–max)")
     gateways.NICE = args.nice
+    gateways.MANY_ROUTES = args.routes
     bench, results = Bench(args), []
     try:
         bench.start()

@@ -27,7 +27,7 @@ static double now_us(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* Without the nodes of tries, which are in slabs: some 90 bytes a route. */
+/* Without the nodes of tries, which are in slabs: about 80 bytes a route. */
 static double heap_mb(void)
 {
 #if defined(ARENA_MALLOC)
