@@ -30,6 +30,7 @@ static bool matches(const char *text)
     return expr_matches(fake.ex, e);
 }
 
+/* long: a table of rules */
 static void test_operators(void **state)
 {
     static const struct {
