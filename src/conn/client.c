@@ -531,7 +531,9 @@ static void on_again(struct task *task)
 /* The upstream took nothing, or gave nothing, for too long; or it only waits for the request. */
 static void fail_late(struct client *c, enum reason silent)
 {
-    if (c->sock.queue.n)
+    if (c->sock.queue.n && sock_took(&c->sock))
+        set_timer(c);
+    else if (c->sock.queue.n)
         fail(c, REASON_SEND_TIMEOUT);
     else if (c->request_sent || c->sock.broken)
         fail(c, silent);

@@ -64,7 +64,6 @@ struct h1_conn {
     bool to_head;     /* the request is HEAD */
     bool expects;     /* the client waits for 100 Continue */
     bool sending;     /* the timer counts send_timeout */
-    bool moved;       /* the client took something since the timer was set */
     size_t head_seen; /* bytes of `in` that hold no end of a head */
     struct addr peer, local;
     char peer_text[48];
@@ -135,7 +134,6 @@ static void go(struct h1_conn *c, enum state to)
     ASSERT(may_go[c->state] & (1u << to));
     if (to != CONN_BUSY)
         c->sending = false;
-    c->moved = true;
     c->state = (uint8_t)to;
     set_timer(c);
 }
@@ -384,7 +382,8 @@ static void op_fail(struct stream *stream, enum reason why)
         close_conn(c, why, c->responded);
         return;
     }
-    /* The framing shows that the response is cut; a reset would take along what was already sent. */
+    /* The framing shows that the response is cut; a reset would take along what was already sent.
+     */
     c->server->thread->count.by_reason[why]++;
     c->response_done = true;
     linger(c);
@@ -754,7 +753,6 @@ static void on_moved(struct sock *s)
     struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
 
     c->sending = false;
-    c->moved = true;
     if (c->state == CONN_BODY || c->state == CONN_BUSY || c->state == CONN_LINGER)
         set_timer(c);
 }
@@ -774,13 +772,26 @@ static const struct sock_ops sock_callbacks = {
     .failed = on_failed,
 };
 
+/* The client was sent more than it took in the time: it may be slow, or take nothing. */
+static void send_is_late(struct h1_conn *c)
+{
+    if (sock_took(&c->sock)) {
+        c->sending = false;
+        set_timer(c);
+    } else if (c->state == CONN_LINGER) {
+        close_conn(c, REASON_CLIENT_SEND_TIMEOUT, false);
+    } else {
+        abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
+    }
+}
+
 /* The last response may still be on its way to a slow client. */
 static void idle_is_over(struct h1_conn *c)
 {
     if (!c->sock.queue.n) {
         close_conn(c, c->server->thread->draining ? REASON_DRAIN : REASON_KEEPALIVE_END, false);
-    } else if (c->moved) {
-        c->moved = false;
+    } else if (sock_took(&c->sock) || !c->sending) {
+        c->sending = true;
         loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
     } else {
         close_conn(c, REASON_CLIENT_SEND_TIMEOUT, false);
@@ -801,16 +812,19 @@ static void on_timer(struct timer *t)
         return;
     case CONN_BODY:
         if (c->sending)
-            abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
+            send_is_late(c);
         else
             fail_body(c, REASON_CLIENT_BODY_TIMEOUT);
         return;
     case CONN_BUSY:
         if (c->sending)
-            abort_conn(c, REASON_CLIENT_SEND_TIMEOUT);
+            send_is_late(c);
         return;
     case CONN_LINGER:
-        close_conn(c, c->sock.queue.n ? REASON_CLIENT_SEND_TIMEOUT : REASON_NOT_KEPT, false);
+        if (c->sock.queue.n)
+            send_is_late(c);
+        else
+            close_conn(c, REASON_NOT_KEPT, false);
         return;
     case CONN_CLOSED:
         return;

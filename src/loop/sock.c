@@ -4,10 +4,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -170,12 +172,23 @@ static ssize_t send_some(struct sock *s, const struct iovec *iov, int count)
     return (ssize_t)done;
 }
 
+bool sock_took(struct sock *s)
+{
+    int before = s->unacked;
+
+    if (ioctl(s->io.fd, SIOCOUTQ, &s->unacked) < 0)
+        s->unacked = 0;
+    return s->unacked < before;
+}
+
 static void queue_rest(struct sock *s, struct str data, size_t *skip)
 {
     if (*skip >= data.n) {
         *skip -= data.n;
         return;
     }
+    if (!s->queue.n)
+        sock_took(s);
     /* Nothing may follow what could not be kept. */
     if (!s->broken && !buf_add(&s->queue, str_from(data, *skip)))
         fail(s);
@@ -295,6 +308,7 @@ static void drain(struct sock *s)
             buf_eat(&s->queue, s->queue_at);
             s->queue_at = 0;
         }
+        sock_took(s);
         if (n && s->ops->moved)
             s->ops->moved(s);
         return;

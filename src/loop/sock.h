@@ -53,6 +53,7 @@ struct sock {
     SSL *ssl; /* NULL: plain */
     struct buf queue;
     size_t queue_at; /* bytes at the front of the queue that are sent */
+    int unacked;     /* bytes in the kernel that the peer has not, when last asked */
     struct task fail_task;
     enum sock_state state;
     bool readable; /* an edge was seen and not yet read away */
@@ -90,6 +91,11 @@ static inline bool sock_full(const struct sock *s)
 }
 /* Bytes accepted and not yet given to the kernel. */
 size_t sock_queued(const struct sock *s);
+
+/* With a queue: whether the peer has taken bytes since the kernel last took some of ours, or since
+ * this was last asked. The kernel says that there is room again only when much of its own buffer is
+ * free, which a slow peer may not reach for long. One system call. */
+bool sock_took(struct sock *s);
 
 /* No more writes: the peer sees an end of file after what was queued. */
 void sock_shutdown(struct sock *s);
