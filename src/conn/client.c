@@ -546,7 +546,7 @@ static void on_timer(struct timer *t)
     snprintf(c->error, sizeof(c->error), "timed out");
     switch ((enum state)c->state) {
     case CLIENT_CONNECTING:
-        fail(c, c->sock.state == SOCK_HANDSHAKE ? REASON_TLS_FAILED : REASON_CONNECT_TIMEOUT);
+        fail(c, REASON_CONNECT_TIMEOUT); /* of the handshake too, as nginx */
         return;
     case CLIENT_IDLE:
         fail(c, REASON_KEEPALIVE_END);

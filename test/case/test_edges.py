@@ -207,6 +207,32 @@ def test_upstream_that_speaks_first(gw, upstream):
     assert gw.get("/").status in (200, 502) and time.monotonic() - began < 2
 
 
+def test_silent_handshake_is_a_timeout(gw, upstream):
+    gw.route("/*", {"type": "roundrobin", "scheme": "https", "nodes": {upstream.node: 1}}, timeout=FAST)
+    upstream.on_connect(lambda w: w.closed())
+    began = time.monotonic()
+    assert gw.get("/").status == 504 and 0.35 < time.monotonic() - began < 2
+
+
+def test_client_leaves_while_a_name_is_looked_up(make_gw, upstream):
+    """The answer of the resolver comes after the client has gone; who asks later gets it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.bind(("127.0.0.1", 0))
+        resolver.settimeout(5)
+        gw = make_gw(apisix={"dns_resolver": ["127.0.0.1:%d" % resolver.getsockname()[1]], "enable_ipv6": False})
+        gw.route("/*", {"type": "roundrobin", "nodes": {f"slow.test:{upstream.port}": 1}})
+        with gw.connect() as w:
+            w.request("GET", "/")
+            query, peer = resolver.recvfrom(4096)
+            w.reset()
+        gw.wait_access_log(1)
+        end = query.index(b"\0", 12) + 5
+        resolver.sendto(query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] +
+                        b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1", peer)
+        wire.wait_until("the name", lambda: gw.get("/").text == "ok")
+    assert upstream.requests
+
+
 def test_address_without_a_way_is_a_failed_try(gw, upstream):
     """connect() may refuse at once (no IPv6 here): the next node serves."""
     node = lambda host, port, priority: {"host": host, "port": port, "weight": 1, "priority": priority}
