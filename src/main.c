@@ -25,6 +25,7 @@
 #include "store/etcd.h"
 #include "store/file.h"
 #include "store/keeper.h"
+#include "upstream/peers.h"
 
 enum { JOB_THREADS = 4 };
 
@@ -412,6 +413,7 @@ static void stop(struct program *p)
     if (p->jobs)
         jobs_free(p->jobs);
     stop_plugins(p);
+    peers_free(p->config.peers);
     SSL_CTX_free(p->config.tls_verified);
     SSL_CTX_free(p->config.tls_unverified);
     if (p->log_writer) {
@@ -431,6 +433,7 @@ static int command_run(struct program *p)
     raise_file_limit(p->settings);
     choose_plugins(p);
     p->jobs = jobs_new(JOB_THREADS);
+    p->config.peers = peers_new();
     if (!set_config(p) || !start_plugins(p) || !start_keeper(p) || !start_workers(p) ||
         !start_admin(p))
         return 1;

@@ -100,6 +100,8 @@ struct upstream {
     enum pass_host pass_host;
     bool tls;        /* scheme https */
     bool verify_off; /* tls.verify: false */
+    bool peers;      /* threads share what they know of its endpoints (upstream/peers.h): it has
+                        health checks, or balances by more than weights */
     unsigned keepalive_size, keepalive_requests;
     int64_t keepalive_idle_ms;
     struct timeouts timeouts;

@@ -129,6 +129,7 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
         return NULL;
     struct live_env env = {.dns = w->dns,
                            .pools = w->pools,
+                           .peers = config->peers,
                            .tls_verified = config->tls_verified,
                            .tls_unverified = config->tls_unverified};
     w->live = live_new(&w->thread, &env);

@@ -14,6 +14,7 @@ struct access_log;
 struct hold;
 struct jobs;
 struct log_file;
+struct peers;
 
 /* What all workers are told at start; const afterwards. Strings outlive the workers. */
 struct worker_config {
@@ -36,7 +37,8 @@ struct worker_config {
     unsigned nlisten;
     const struct access_log *access_log; /* NULL: none */
     struct jobs *jobs;
-    int64_t drain_ms; /* worker_shutdown_timeout */
+    struct peers *peers; /* of all upstreams, shared by all threads */
+    int64_t drain_ms;    /* worker_shutdown_timeout */
 };
 
 /* A formatted second. */

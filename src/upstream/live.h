@@ -7,6 +7,7 @@
 
 #include "config/snapshot.h"
 #include "upstream/dns.h"
+#include "upstream/peers.h"
 #include "upstream/pool.h"
 
 struct live;
@@ -14,6 +15,7 @@ struct live;
 struct live_env {
     struct dns *dns;
     struct pools *pools;
+    struct peers *peers;
     SSL_CTX *tls_verified, *tls_unverified;
 };
 
@@ -24,6 +26,7 @@ void live_free(struct live *l);
 struct pick {
     const struct node *node; /* of the upstream that was asked for */
     struct addr addr;        /* of the node, with port */
+    struct peer *peer;       /* what threads share of it; NULL: the upstream has no peers */
 };
 
 enum pick_result {
