@@ -262,18 +262,21 @@ static bool check_pairs(struct compile *c, const json_t *value)
     return true;
 }
 
-/* A document as an object; NULL with a message in c->err. The caller ends c->scratch. */
-static struct object *compile(struct compile *c, struct item *item, struct str id,
-                              const json_t *value)
+static void compile_init(struct compile *c, struct str id)
+{
+    arena_init(&c->scratch, &c->b->scratch);
+    c->id = id;
+    c->key = item_key(&c->scratch, c->kind, id);
+}
+
+/* A document whose references were seen to as an object; NULL with a message in c->err. */
+static struct object *compile_value(struct compile *c, struct item *item, const json_t *value)
 {
     struct builder *b = c->b;
     union any_doc doc;
     struct str err;
 
-    arena_init(&c->scratch, &b->scratch);
-    c->id = id;
     c->value = value;
-    c->key = item_key(&c->scratch, c->kind, id);
     if (c->kind == KIND_ROUTE && !check_pairs(c, value))
         return NULL;
     ASSERT(kinds[c->kind].fields->size <= sizeof(doc));
@@ -291,19 +294,44 @@ static struct object *compile(struct compile *c, struct item *item, struct str i
     return NULL;
 }
 
+/* *out is the document that was compiled, and lives as long as what is read from it. */
+static struct object *compile(struct compile *c, struct item *item, const json_t *value,
+                              json_t **out)
+{
+    return refs_resolve(c, value, out) ? compile_value(c, item, *out) : NULL;
+}
+
+/* What references stand for may pass where their texts do not: a URL, a regular expression. */
+static bool check_resolved(struct builder *b, enum kind kind, struct str id, const json_t *value)
+{
+    struct compile c = {.b = b, .kind = kind, .strict = true};
+    json_t *resolved;
+
+    compile_init(&c, id);
+    struct object *o = compile(&c, NULL, value, &resolved);
+    bool good = o && resolved != value;
+    if (o)
+        object_free(o);
+    json_decref(resolved);
+    arena_fini(&c.scratch);
+    return good;
+}
+
 bool builder_check(struct builder *b, enum kind kind, struct str id, const json_t *value,
                    struct arena *a, struct str *err)
 {
-    struct compile c = {.b = b, .kind = kind, .strict = true};
-    struct object *o = compile(&c, NULL, id, value);
+    struct compile c = {.b = b, .kind = kind, .strict = true, .refs_stay = true};
 
+    compile_init(&c, id);
+    struct object *o = compile_value(&c, NULL, value);
+    bool good = o || check_resolved(b, kind, id, value);
     if (o)
         object_free(o);
-    else
+    if (!good)
         *err = arena_str(a, c.err);
-    b->by_schema = !o && c.by_schema;
+    b->by_schema = !good && c.by_schema;
     arena_fini(&c.scratch);
-    return o != NULL;
+    return good;
 }
 
 bool builder_check_by_schema(const struct builder *b)
@@ -391,20 +419,22 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
     struct compile c = {.b = b, .kind = kind};
     struct item *item = item_get(b, kind, id);
     struct object *new = NULL;
+    json_t *resolved = NULL;
 
     if (revision > b->revision)
         b->revision = revision;
+    compile_init(&c, id);
     if (value) {
-        new = compile(&c, item, id, value);
+        new = compile(&c, item, value, &resolved);
         if (!new)
-            log_error("%.*s is kept out: %.*s", STR_ARG(c.key), STR_ARG(c.err));
-        bad_set(b, c.key, new ? STR_NONE : c.err);
-        arena_fini(&c.scratch);
-    } else {
-        arena_init(&c.scratch, &b->scratch);
-        bad_set(b, item_key(&c.scratch, kind, id), STR_NONE);
-        arena_fini(&c.scratch);
+            log_error("%.*s is kept out: %.*s", STR_ARG(c.key), STR_ARG(refs_message(&c)));
     }
+    bad_set(b, c.key, !value || new ? STR_NONE : refs_message(&c));
+    refs_keep(&c, revision, value);
+    if (kind == KIND_SECRET && b->env.secrets && (new || !value))
+        b->env.secrets->manager(b->env.secrets->arg, id, resolved);
+    json_decref(resolved);
+    arena_fini(&c.scratch);
     if (new || (!value && item->object))
         item_replace(b, item, new);
     item_release(b, item);
@@ -503,6 +533,7 @@ void builder_free(struct builder *b)
         trie_each(b->items[k], free_item, NULL);
         trie_free(b->items[k]);
     }
+    refs_fini(b);
     trie_each(b->bad, free_text, NULL);
     trie_free(b->bad);
     trie_free(b->waiting);

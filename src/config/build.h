@@ -17,11 +17,23 @@ struct keepalive {
     int64_t idle_ms;
 };
 
+/* Who reads the secrets that documents refer to (`$secret://…`). Called on the builder's thread,
+ * inside of builder_apply; must not call the builder. */
+struct builder_secrets {
+    void *arg;
+    /* Documents begin to refer to it, or none does any more. What it stands for is told by
+     * builder_secret_set, at once or at any later time, and whenever it changes. */
+    void (*want)(void *arg, struct str uri, bool wanted);
+    /* A secret manager's document ("vault/1") with its references resolved; NULL: it is gone. */
+    void (*manager)(void *arg, struct str id, const json_t *conf);
+};
+
 struct builder_env {
     const struct plugin *const *plugins; /* NULL-ended: all that the program has */
     bool router_host_first; /* apisix.router.http: radixtree_host_uri, else radixtree_uri */
     bool verify_upstreams;  /* default of tls.verify (eclusa.upstream_tls_verify) */
-    const struct keepalive *keepalive; /* of upstreams without keepalive_pool; NULL: APISIX's */
+    const struct keepalive *keepalive;     /* of upstreams without keepalive_pool; NULL: APISIX's */
+    const struct builder_secrets *secrets; /* NULL: nobody; such references stay unresolved */
 };
 
 struct builder *builder_new(const struct builder_env *env);
@@ -40,11 +52,19 @@ bool builder_check(struct builder *b, enum kind kind, struct str id, const json_
  * configuration: " in front of the message, and nothing in front of the others. */
 bool builder_check_by_schema(const struct builder *b);
 
-/* Takes a change in; value NULL: deleted. A document that does not compile is kept out, logged, and
- * listed by builder_bad; the rest is not touched by it (design §2 #9). Returns whether it was good.
+/* Takes a change in; value NULL: deleted. `$env://…` in it is replaced by what the environment says
+ * now, `$secret://…` by what builder_secret_set told last; a plugin in which one cannot be replaced
+ * does not run, and closes what it guards. A document that does not compile is kept out, logged,
+ * and listed by builder_bad; the rest is not touched by it (design §2 #9). Returns whether it was
+ * good.
  */
 bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t revision,
                    const json_t *value);
+
+/* What a secret is now, as a JSON value; NULL: it cannot be read, for that reason (which must not
+ * tell any secret). The documents that refer to it are compiled anew: builder_publish shows them.
+ * One that nobody refers to is let pass. */
+void builder_secret_set(struct builder *b, struct str uri, const json_t *value, struct str why);
 
 /* Calls `each` for every document that was refused, by key ("/routes/1"), until it is good or
  * deleted. */

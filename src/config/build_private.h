@@ -120,6 +120,8 @@ struct builder {
     struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
     struct trie *waiting;           /* by credential key: first claim behind the owner's */
     struct trie *bad;               /* by resource key: message, a C string */
+    struct trie *references;        /* to secrets, by text: struct reference */
+    struct trie *sources;           /* documents that have some, by resource key: struct source */
     struct list dirty;
     bool changed, by_schema;
     unsigned warned; /* bits 1 << enum warning */
@@ -165,6 +167,11 @@ struct compile {
     struct arena scratch; /* the parsed document, messages */
     struct object *o;
     struct str err;
+    bool refs_stay; /* references in the document are let be, as APISIX checks a write */
+    bool resolved;  /* some were replaced: err may quote what no log must have */
+    bool missing;   /* err is about one that cannot be */
+    struct reference **secrets; /* that the document refers to */
+    unsigned nsecrets;
 };
 
 /* Set the message; return false. */
@@ -200,6 +207,20 @@ bool entry_is_guard(const struct plugin_entry *e);
 int64_t compile_ms(double seconds);
 /* `$secret://…`, `$ENV://…`: stands for a value that is kept elsewhere. */
 bool compile_is_reference(struct str s);
+
+/* ---- References ---- */
+
+/* The document with its references replaced, a new reference in *out in any case. False after
+ * compile_fail: one cannot be, outside of `plugins`. */
+bool refs_resolve(struct compile *c, const json_t *value, json_t **out);
+/* compile_fail when a reference is left in it, which says which; c->missing tells. */
+bool refs_gone(struct compile *c, const char *where, json_t *v);
+/* c->err as a log may have it: without what references stand for. */
+struct str refs_message(const struct compile *c);
+/* Keeps the document for when one of its secrets changes, instead of the one before it; forgets
+ * that one when there are no secrets in the new one. */
+void refs_keep(struct compile *c, int64_t revision, const json_t *value);
+void refs_fini(struct builder *b);
 
 /* What plugins and expressions see while they are compiled (plugin.h). */
 struct build {

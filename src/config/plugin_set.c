@@ -241,7 +241,8 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
     t.build = (struct build){&c->o->arena, &c->scratch, STR_NONE, c->key, t.conf};
     bool good = meta_parse(&t, meta);
     entry->use.disabled = t.meta.disable;
-    good = good && (entry->use.disabled || (conf_compile(&t) && meta_compile(&t)));
+    good = good && (entry->use.disabled || ((c->refs_stay || refs_gone(c, "", value)) &&
+                                            conf_compile(&t) && meta_compile(&t)));
     json_decref(bare);
     return good;
 }
@@ -260,9 +261,10 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     if (c->strict)
         return false;
     bool guard = entry_is_guard(entry);
-    log_warn("%.*s: %.*s: %s", STR_ARG(c->key), STR_ARG(c->err),
+    log_warn("%.*s: plugin %s: %.*s: %s", STR_ARG(c->key), entry->name, STR_ARG(refs_message(c)),
              guard ? "what it guards is closed" : "the plugin is left out");
     c->err = STR_NONE;
+    c->missing = false;
     entry->use = (struct plugin_use){0};
     *keep = guard;
     return true;

@@ -656,6 +656,161 @@ static void put_credential(struct builder *b, const char *id, const char *key)
     assert_true(put(b, KIND_CREDENTIAL, id, text));
 }
 
+/* What the builder asked for: "+URI " and "-URI ", and managers as "ID=URI ". */
+static char asked[1024];
+
+static void asked_add(const char *fmt, ...)
+{
+    size_t n = strlen(asked);
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(asked + n, sizeof(asked) - n, fmt, ap);
+    va_end(ap);
+}
+
+static void on_want(void *arg, struct str uri, bool wanted)
+{
+    (void)arg;
+    asked_add("%s%.*s ", wanted ? "+" : "-", STR_ARG(uri));
+}
+
+static void on_manager(void *arg, struct str id, const json_t *conf)
+{
+    (void)arg;
+    asked_add("%.*s=%s ", STR_ARG(id),
+              conf ? json_string_value(json_object_get(conf, "token")) : "gone");
+}
+
+static const char *asked_take(void)
+{
+    static char text[sizeof(asked)];
+
+    memcpy(text, asked, sizeof(text));
+    asked[0] = 0;
+    return text;
+}
+
+static void test_env(void **state)
+{
+    struct builder *b = fake_builder(true);
+    struct arena a;
+    struct str err;
+
+    (void)state;
+    arena_init(&a, NULL);
+    setenv("TEST_KEY", "k1", 1);
+    setenv("TEST_JSON", "{\"key\":\"k2\",\"n\":5}", 1);
+    unsetenv("TEST_NONE");
+    put_consumer(b, "ann", "$env://TEST_KEY");
+    put_consumer(b, "bob", "$Env://TEST_JSON/key");
+    assert_string_equal(owner_of(b, "k1"), "ann");
+    assert_string_equal(owner_of(b, "k2"), "bob");
+    static const char *const bad[] = {"$env://TEST_NONE", "$env://TEST_JSON/none",
+                                      "$env://TEST_KEY/key", "$env://", "$ENV://TEST_KEY/"};
+    for (size_t i = 0; i < 4; i++) {
+        put_consumer(b, "cat", bad[i]);
+        assert_string_equal(owner_of(b, bad[i]), "-");
+    }
+    put_consumer(b, "ann", "x");
+    put_consumer(b, "cat", bad[4]);
+    assert_string_equal(owner_of(b, "k1"), "cat");
+
+    /* Anywhere in a plugin's configuration, and of the type that the JSON has. */
+    put(b, KIND_ROUTE, "1",
+        "{\"uri\":\"/1\",\"plugins\":{\"a\":{\"tag\":\"$ENV://TEST_KEY\"},"
+        "\"b\":{\"tag\":\"$env://TEST_NONE\"}}}");
+    assert_string_equal(phase_text(route_now(b, "/1")->chain, PHASE_ACCESS), "a:k1");
+    assert_int_equal(route_now(b, "/1")->broken, 0);
+    /* What guards and cannot be resolved closes. */
+    put(b, KIND_ROUTE, "1",
+        "{\"uri\":\"/1\",\"plugins\":{\"ip-restriction\":{\"tag\":\"$env://TEST_NONE\"}}}");
+    assert_int_equal(route_now(b, "/1")->broken, 503);
+    /* A write is judged by its text; or by what that stands for, when this is the better one. */
+    json_t *doc = json_of("{\"uri\":\"/\",\"plugins\":{\"a\":{\"n\":\"$env://TEST_JSON/n\"}}}");
+    assert_true(builder_check(b, KIND_ROUTE, STR("2"), doc, &a, &err));
+    json_decref(doc);
+    doc = json_of("{\"uri\":\"/\",\"plugins\":{\"a\":{\"n\":\"$env://TEST_NONE\"}}}");
+    assert_false(builder_check(b, KIND_ROUTE, STR("2"), doc, &a, &err));
+    assert_true(str_search(err, STR("wrong type")) >= 0);
+    json_decref(doc);
+    doc = json_of("{\"uri\":\"/\",\"plugins\":{\"a\":{\"tag\":\"$env://TEST_NONE\"}}}");
+    assert_true(builder_check(b, KIND_ROUTE, STR("2"), doc, &a, &err));
+    json_decref(doc);
+    builder_free(b);
+    arena_fini(&a);
+}
+
+static void set_secret(struct builder *b, const char *uri, const char *text)
+{
+    json_t *value = text ? json_string(text) : NULL;
+
+    builder_secret_set(b, str_of(uri), value, STR("sealed"));
+    json_decref(value);
+}
+
+static void test_secrets(void **state)
+{
+    static const struct builder_secrets secrets = {.want = on_want, .manager = on_manager};
+    struct builder *b = builder_new(&(struct builder_env){
+        .plugins = fake_plugins, .router_host_first = true, .secrets = &secrets});
+
+    (void)state;
+    asked_take();
+    setenv("TEST_KEY", "token", 1);
+    put_consumer(b, "ann", "$secret://vault/1/a/key");
+    assert_string_equal(asked_take(), "+$secret://vault/1/a/key ");
+    assert_string_equal(owner_of(b, "$secret://vault/1/a/key"), "-");
+    set_secret(b, "$secret://vault/1/a/key", "s1");
+    assert_string_equal(owner_of(b, "s1"), "ann");
+    set_secret(b, "$secret://vault/1/a/key", "s2");
+    assert_string_equal(owner_of(b, "s1"), "-");
+    assert_string_equal(owner_of(b, "s2"), "ann");
+    /* Others that refer to it know it at once. */
+    put(b, KIND_ROUTE, "1",
+        "{\"uri\":\"/1\",\"plugins\":{\"a\":{\"tag\":\"$secret://vault/1/a/key\"},"
+        "\"ip-restriction\":{\"tag\":\"$secret://vault/1/b/c\"}}}");
+    assert_string_equal(asked_take(), "+$secret://vault/1/b/c ");
+    assert_int_equal(route_now(b, "/1")->broken, 503);
+    set_secret(b, "$secret://vault/1/b/c", NULL);
+    assert_int_equal(route_now(b, "/1")->broken, 503);
+    set_secret(b, "$secret://vault/1/b/c", "x");
+    assert_int_equal(route_now(b, "/1")->broken, 0);
+    assert_string_equal(phase_text(route_now(b, "/1")->chain, PHASE_ACCESS),
+                        "ip-restriction:x a:s2");
+    /* Nothing is built anew when nothing changed. */
+    const struct snapshot *before = builder_publish(b);
+    set_secret(b, "$secret://vault/1/b/c", "x");
+    set_secret(b, "$secret://vault/1/other/c", "x");
+    const struct snapshot *after = builder_publish(b);
+    assert_ptr_equal(before, after);
+    snapshot_put(before);
+    snapshot_put(after);
+    /* What nobody refers to any more is not wanted; what another document still does, is. */
+    put(b, KIND_ROUTE, "1", "{\"uri\":\"/1\",\"plugins\":{}}");
+    assert_string_equal(asked_take(), "-$secret://vault/1/b/c ");
+    put(b, KIND_CONSUMER, "ann", NULL);
+    assert_string_equal(asked_take(), "-$secret://vault/1/a/key ");
+    /* Malformed ones are asked of nobody. */
+    static const char *const bad[] = {"$secret://",        "$secret://vault",
+                                      "$secret://vault/1", "$secret://vault/1/",
+                                      "$secret:///1/a",    "$secret://vault//a"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        put_consumer(b, "bob", bad[i]);
+        assert_string_equal(asked_take(), "");
+        assert_string_equal(owner_of(b, bad[i]), "-");
+    }
+    /* Managers are told with what their own references stand for. */
+    put(b, KIND_SECRET, "vault/1",
+        "{\"uri\":\"http://h\",\"prefix\":\"kv\",\"token\":\"$env://TEST_KEY\"}");
+    assert_string_equal(asked_take(), "vault/1=token ");
+    put(b, KIND_SECRET, "vault/1", NULL);
+    assert_string_equal(asked_take(), "vault/1=gone ");
+    put_consumer(b, "bob", "$secret://vault/1/left/over");
+    builder_free(b);
+    asked_take();
+}
+
 /* Documents of their own: whoever comes first, consumer or credential. */
 static void test_credential_documents(void **state)
 {
@@ -893,6 +1048,8 @@ int main(void)
         cmocka_unit_test(test_upstream_settings),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_consumer_plugins),
+        cmocka_unit_test(test_env),
+        cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_credential_documents),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_global_rules),

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""References in documents: `$env://` resolved when the configuration is built, closed where they cannot be."""
+import json
+import os
+
+import pytest
+
+from gw import Gateway
+
+
+@pytest.fixture
+def env_gw(tmp_path):
+    gw = Gateway(tmp_path / "gw")
+    gw.env = {"OF_JACK": "S3CRET-of-jack", "OF_MANY": json.dumps({"jill": "S3CRET-of-jill", "list": ["127.0.0.1"], "n": 7}),
+              "GREETING": "S3CRET-hello"}
+    os.makedirs(gw.folder, exist_ok=True)
+    gw.start()
+    yield gw
+    gw.finish()
+
+
+def consumer(gw, name, key):
+    gw.put("consumers", {"username": name, "plugins": {"key-auth": {"key": key}}})
+
+
+@pytest.mark.quick
+@pytest.mark.asan
+def test_env(env_gw, upstream):
+    gw = env_gw
+    gw.route("/key", upstream, {"key-auth": {}})
+    gw.route("/hello", upstream, {"response-rewrite": {"headers": {"set": {"X-Greeting": "$ENV://GREETING"}}}})
+    gw.route("/from", upstream, {"key-auth": {"header": "$env://OF_MANY/header"}})
+    consumer(gw, "jack", "$env://OF_JACK")
+    consumer(gw, "jill", "$eNv://OF_MANY/jill")
+    consumer(gw, "none", "$env://NOT_SET")
+    gw.put("consumers", {"username": "two"})
+    gw.put("consumers/two/credentials/c", {"plugins": {"key-auth": {"key": "$env://OF_JACK/none"}}})
+    for _ in range(2):
+        assert gw.get("/key", {"apikey": "S3CRET-of-jack"}).status == 200
+        assert gw.get("/key", {"apikey": "S3CRET-of-jill"}).status == 200
+        for key in ("$env://OF_JACK", "$eNv://OF_MANY/jill", "$env://NOT_SET", "$env://OF_JACK/none", "", "null"):
+            assert gw.get("/key", {"apikey": key}).status == 401, key
+        assert gw.get("/hello").headers.get("X-Greeting") == "S3CRET-hello"
+        assert gw.get("/from").status == 503, "what cannot be resolved closes what it guards"
+        # What is stored and shown is the reference.
+        assert gw.admin("GET", "consumers/jack").json["value"]["plugins"]["key-auth"]["key"] == "$env://OF_JACK"
+        gw.restart()
+    assert "environment variable NOT_SET is not set" in gw.log
+    assert "environment variable OF_JACK holds no JSON object" in gw.log
+    assert "environment variable OF_MANY has no member header" in gw.log
+    assert "S3CRET" not in gw.log
+    # Another start, another environment.
+    gw.env = {**gw.env, "OF_JACK": "now another", "NOT_SET": "set now"}
+    gw.restart()
+    assert gw.get("/key", {"apikey": "S3CRET-of-jack"}).status == 401
+    assert gw.get("/key", {"apikey": "now another"}).status == 200
+    assert gw.get("/key", {"apikey": "set now"}).status == 200
+
+
+def test_a_value_that_does_not_fit_is_not_told(env_gw, upstream):
+    gw = env_gw
+    gw.env["ADDRESS"] = "127.0.0.1"
+    gw.restart()
+    gw.route("/", upstream, {"ip-restriction": {"whitelist": ["$env://ADDRESS"]}})
+    assert gw.get("/").status == 200, "a text that would not pass by itself is judged by what it stands for"
+    gw.env["ADDRESS"] = "S3CRET"
+    gw.restart()
+    assert gw.get("/").status == 503
+    assert "it does not fit with what its references stand for" in gw.log and "S3CRET" not in gw.log
+    reply = gw.admin("PUT", "routes/2", {"uri": "/", "plugins": {"ip-restriction": {"whitelist": ["$env://GREETING"]}}})
+    assert reply.status == 400 and "S3CRET" not in reply.text
