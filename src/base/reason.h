@@ -42,6 +42,7 @@
     X(BAD_CHUNK, INFO, 400, "the chunked body is malformed")                                      \
     X(BAD_TRAILER, INFO, 400, "the trailer section is malformed")                                 \
     X(BAD_EXPECT, INFO, 417, "the expectation is not known")                                      \
+    X(HEAD_CUT, INFO, 400, "the client closed the connection within its request head")            \
     X(BODY_CUT, INFO, 400, "the client closed the connection within its request body")            \
     X(HEAD_TOO_LARGE, INFO, 431, "the request head is too large")                                 \
     X(TOO_MANY_HEADERS, INFO, 431, "the request has too many headers")                            \

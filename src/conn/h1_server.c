@@ -428,8 +428,8 @@ static const struct stream_ops ops = {
 /* ---- Requests
  * -------------------------------------------------------------------------------------- */
 
-/* Answers a request that could not be read, in nginx's form, and closes. */
-static void refuse(struct h1_conn *c, enum reason why)
+/* Answers a request that could not be read, in nginx's form. */
+static void write_page(struct h1_conn *c, enum reason why)
 {
     struct thread *t = c->server->thread;
     struct header lines[4];
@@ -438,12 +438,6 @@ static void refuse(struct h1_conn *c, enum reason why)
     char page[512];
     int status = reasons[why].status;
 
-    log_info("client %s: %s", c->peer_text, reasons[why].text);
-    t->count.by_reason[why]++;
-    if (!status) {
-        close_conn(c, why, false);
-        return;
-    }
     int n = snprintf(page, sizeof(page),
                      "<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s"
                      "</h1></center>\r\n<center>%s</center>\r\n</body>\r\n</html>\r\n",
@@ -454,9 +448,17 @@ static void refuse(struct h1_conn *c, enum reason why)
     head_add(&head, NULL, HEADER_CONTENT_TYPE, STR("Content-Type"),
              STR("text/html; charset=utf-8"));
     write_head(c, status, &head, &body, true);
-    if (!c->to_head)
-        sock_write(&c->sock, str_make(page, (size_t)n));
-    linger(c);
+    if (c->to_head)
+        return;
+    sock_write(&c->sock, str_make(page, (size_t)n));
+    c->stream.page = (uint64_t)n;
+    c->stream.sent += (uint64_t)n;
+}
+
+static void note_refusal(struct h1_conn *c, enum reason why)
+{
+    log_info("client %s: %s", c->peer_text, reasons[why].text);
+    c->server->thread->count.by_reason[why]++;
 }
 
 /* The request's body cannot be read: the handler is told, and the client gets a status if it still
@@ -473,7 +475,9 @@ static void fail_body(struct h1_conn *c, enum reason why)
         return;
     }
     c->response_done = true;
-    refuse(c, why);
+    note_refusal(c, why);
+    write_page(c, why);
+    linger(c);
     c->server->handler->on_abort(&c->stream, why);
 }
 
@@ -483,7 +487,7 @@ static void begin_stream(struct h1_conn *c, const struct h1_request *req, size_t
     struct stream *s = &c->stream;
 
     s->requests++;
-    s->sent = 0;
+    s->sent = s->page = 0;
     s->received = head_bytes;
     s->data = NULL;
     s->trailers = NULL;
@@ -505,6 +509,52 @@ static void begin_stream(struct h1_conn *c, const struct h1_request *req, size_t
     t->count.requests++;
 }
 
+/* Refuses the request that begin_stream was told of and its handler was not; closes. */
+static void refuse(struct h1_conn *c, const struct h1_request *req, enum reason why)
+{
+    const struct stream_handler *handler = c->server->handler;
+
+    note_refusal(c, why);
+    write_page(c, why);
+    if (handler->on_refused)
+        handler->on_refused(&c->stream, req, why);
+    linger(c);
+}
+
+/* What there is of a head that will not be whole. */
+static void read_partial(struct h1_conn *c, struct h1_request *req)
+{
+    struct thread *t = c->server->thread;
+    enum reason why;
+    size_t used;
+
+    h1_parse_request(buf_str(&c->in), &t->limits.head, t->headers, req, &used, &why);
+}
+
+static void head_is_late(struct h1_conn *c)
+{
+    struct h1_request req;
+
+    read_partial(c, &req);
+    begin_stream(c, &req, c->in.n);
+    refuse(c, &req, REASON_CLIENT_HEAD_TIMEOUT);
+}
+
+/* The client has closed its side, and waits for no answer. */
+static void head_is_cut(struct h1_conn *c)
+{
+    const struct stream_handler *handler = c->server->handler;
+    struct h1_request req;
+
+    read_partial(c, &req);
+    if (!req.line.n) /* an empty line after the last request */
+        return;
+    begin_stream(c, &req, c->in.n);
+    note_refusal(c, REASON_HEAD_CUT);
+    if (handler->on_refused)
+        handler->on_refused(&c->stream, &req, REASON_HEAD_CUT);
+}
+
 /* Takes a head from the front of *in. False: there is no more to do with this input. */
 static bool feed_head(struct h1_conn *c, struct str *in)
 {
@@ -524,8 +574,8 @@ static bool feed_head(struct h1_conn *c, struct str *in)
         c->head_seen = in->n;
         return false;
     case H1_ERROR:
-        c->to_head = c->responded = false;
-        refuse(c, why);
+        begin_stream(c, &req, used);
+        refuse(c, &req, why);
         return false;
     case H1_DONE:
         break;
@@ -535,7 +585,7 @@ static bool feed_head(struct h1_conn *c, struct str *in)
     begin_stream(c, &req, used);
     uint64_t max = t->limits.body_bytes;
     if (max && req.framing == H1_LENGTH && req.length > max) {
-        refuse(c, REASON_BODY_TOO_LARGE);
+        refuse(c, &req, REASON_BODY_TOO_LARGE);
         return false;
     }
     go(c, req.framing == H1_NO_BODY ? CONN_BUSY : CONN_BODY);
@@ -673,6 +723,8 @@ static void on_end_of_file(struct h1_conn *c, bool failed)
 {
     enum reason why = failed ? REASON_CLIENT_RESET : REASON_CLIENT_DONE;
 
+    if (c->state == CONN_HEAD)
+        head_is_cut(c);
     if (stream_is_open(c)) {
         enum reason early = c->state == CONN_BODY ? REASON_BODY_CUT : REASON_CLIENT_GONE;
         abort_conn(c, failed ? REASON_CLIENT_RESET : early);
@@ -807,8 +859,7 @@ static void on_timer(struct timer *t)
         idle_is_over(c);
         return;
     case CONN_HEAD:
-        c->to_head = c->responded = false;
-        refuse(c, REASON_CLIENT_HEAD_TIMEOUT);
+        head_is_late(c);
         return;
     case CONN_BODY:
         if (c->sending)

@@ -24,6 +24,10 @@ struct stream_handler {
     /* The client is gone, or failed, before the response was complete. The stream is dead: nothing
      * may be called on it any more. */
     void (*on_abort)(struct stream *s, enum reason why);
+    /* A request was refused that on_request has not seen: its head is malformed, too large or not
+     * whole, or its body would be too long. The client has its error page, if it gets one. req
+     * holds what was read; as for on_request, during the call only. NULL: not of interest. */
+    void (*on_refused)(struct stream *s, const struct h1_request *req, enum reason why);
 };
 
 /* What the response body will be. */
@@ -50,6 +54,7 @@ struct stream {
     const struct head *trailers; /* during the last on_body; NULL: none */
     uint64_t connection;         /* serial number of the connection */
     uint64_t sent;               /* bytes of the response, head included */
+    uint64_t page;               /* of these: body of an error page that was not the handler's */
     uint64_t received;           /* bytes of the request, head included */
     unsigned requests;           /* requests on this connection, this one included */
     bool tls;

@@ -68,8 +68,8 @@ static void move_str(struct str *s, const char *base, size_t n, const char *copy
 static void copy_request(struct exchange *ex, const struct h1_request *req)
 {
     struct h1_request *r = &ex->req;
-    const char *base = req->method.p;
-    const char *end = req->target.p + req->target.n;
+    const char *base = req->line.p;
+    const char *end = base + req->line.n;
 
     if (req->head.n) {
         const struct header *last = &req->head.list[req->head.n - 1];
@@ -81,6 +81,7 @@ static void copy_request(struct exchange *ex, const struct h1_request *req)
     char *copy = arena_bytes(&ex->arena, n);
     memcpy(copy, base, n);
     *r = *req;
+    move_str(&r->line, base, n, copy);
     move_str(&r->method, base, n, copy);
     move_str(&r->target, base, n, copy);
     move_str(&r->host, base, n, copy);
@@ -401,6 +402,7 @@ static void on_abort(struct stream *s, enum reason why)
 
     ex->request_bytes = s->received;
     ex->sent_bytes = s->sent;
+    ex->body_sent += s->page;
     ex->down = NULL;
     ex->reason = why;
     if (!ex->responded)
@@ -411,9 +413,30 @@ static void on_abort(struct stream *s, enum reason why)
     exchange_run(ex);
 }
 
+/* There is no exchange, only its line in the access log. */
+static void on_refused(struct stream *s, const struct h1_request *req, enum reason why)
+{
+    struct worker *w = stream_server_owner(s);
+
+    if (!w->access)
+        return;
+    struct exchange *ex = exchange_new(w, s, req);
+    if (ex->req.path.p && uri_normalise(ex->req.path, &ex->arena, &ex->path))
+        ex->path = ex->req.path;
+    find_host(ex);
+    ex->reason = why;
+    ex->status = reasons[why].status;
+    ex->ours = true;
+    ex->body_sent = s->page;
+    ex->sent_bytes = s->sent;
+    access_log_write(ex);
+    exchange_free(ex);
+}
+
 const struct stream_handler exchange_stream_handler = {
     .on_request = on_request,
     .on_body = on_body,
     .on_drained = on_drained,
     .on_abort = on_abort,
+    .on_refused = on_refused,
 };

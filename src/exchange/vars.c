@@ -148,8 +148,7 @@ static struct str v_real_request_uri(struct exchange *ex, struct str arg)
 static struct str v_request_line(struct exchange *ex, struct str arg)
 {
     (void)arg;
-    return arena_printf(&ex->arena, "%.*s %.*s HTTP/1.%d", STR_ARG(ex->req.method),
-                        STR_ARG(ex->req.target), ex->req.minor);
+    return ex->req.line;
 }
 
 static struct str v_request_method(struct exchange *ex, struct str arg)

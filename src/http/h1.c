@@ -232,7 +232,7 @@ static enum h1_status version(struct parser *s, uint8_t *minor)
 static enum h1_status request_line(struct parser *s, const struct h1_limits *limits,
                                    struct h1_request *out)
 {
-    const char *start = s->p;
+    const char *line = s->p, *start = line;
     const char *end = skip_class(start, s->end, TOKEN);
 
     if (end - start > 32)
@@ -257,7 +257,18 @@ static enum h1_status request_line(struct parser *s, const struct h1_limits *lim
         return status;
     if (s->p < s->end && *s->p != '\r' && *s->p != '\n')
         return bad(s, REASON_BAD_VERSION);
+    out->line = str_make(line, (size_t)(s->p - line));
     return line_end(s);
+}
+
+/* What has come of a request line that is malformed or not whole. */
+static struct str partial_line(const char *p, const char *end)
+{
+    const char *line = p;
+
+    while (p < end && *p != '\r' && *p != '\n')
+        p++;
+    return str_make(line, (size_t)(p - line));
 }
 
 /* Splits the target (RFC 9112 §3.2) and finds the host. */
@@ -374,9 +385,12 @@ enum h1_status h1_parse_request(struct str in, const struct h1_limits *limits, s
     head_init(&out->head, list, limits->headers);
     for (int i = 0; i < 2 && s.end - s.p >= 2 && s.p[0] == '\r' && s.p[1] == '\n'; i++)
         s.p += 2;
+    const char *line = s.p;
     status = request_line(&s, limits, out);
     if (status == H1_DONE)
         status = header_lines(&s, &out->head);
+    else if (!out->line.p)
+        out->line = partial_line(line, s.end);
     if (status == H1_MORE && in.n > limits->head_bytes)
         status = bad(&s, REASON_HEAD_TOO_LARGE);
     *used = (size_t)(s.p - in.p);

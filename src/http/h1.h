@@ -28,6 +28,7 @@ enum h1_framing {
 };
 
 struct h1_request {
+    struct str line; /* as it was sent; of a head that is not whole: as far as it came */
     struct str method, target;
     struct str host;      /* host and port: of the absolute target, else of the Host header */
     struct str path;      /* raw, at least "/" ("*" for OPTIONS *) */
@@ -56,6 +57,8 @@ struct h1_response {
  * head's length. Leading empty lines are skipped (RFC 9112 §2.2), at most two. To stay linear on
  * input that comes in drops, a caller that was told H1_MORE asks again only when h1_head_ends says
  * so, or there is more than limits->head_bytes. */
+/* Unless H1_DONE, out holds what was read before the fault or the input's end, and the rest of it
+ * is absent. */
 enum h1_status h1_parse_request(struct str in, const struct h1_limits *limits, struct header *list,
                                 struct h1_request *out, size_t *used, enum reason *why);
 /* to_head: the request was HEAD, so there is no body. 1xx heads are returned like others. */

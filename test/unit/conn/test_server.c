@@ -18,6 +18,9 @@ static struct {
     size_t at_once_n;    /* its length, when it is not a text */
     bool pauses;         /* stream_pause in on_request */
     bool answers_unread; /* at_once though there is a body */
+    int refused;
+    unsigned requests_seen;
+    uint64_t page;
 } h;
 
 static struct head no_lines;
@@ -88,7 +91,20 @@ static void on_abort(struct stream *s, enum reason why)
     h.why = why;
 }
 
-static const struct stream_handler handler = {on_request, on_body, on_drained, on_abort};
+/* What was known of a request that never came to on_request. */
+static void on_refused(struct stream *s, const struct h1_request *req, enum reason why)
+{
+    assert_null(h.stream);
+    h.refused++;
+    h.why = why;
+    h.page = s->page;
+    h.requests_seen = s->requests;
+    assert_true(why == REASON_HEAD_CUT ? s->sent == 0 : s->sent > s->page);
+    snprintf(h.target, sizeof(h.target), "%.*s", STR_ARG(req->line));
+}
+
+static const struct stream_handler handler = {on_request, on_body, on_drained, on_abort,
+                                              on_refused};
 
 static void on_empty(void *owner)
 {
@@ -311,12 +327,54 @@ static void test_refused(void **state)
     peer_send(bad, "GET / HTTP/1.1\r\nHost : h\r\n\r\n");
     UNTIL(bad->eof);
     assert_true(peer_has(bad, "HTTP/1.1 400 ") && peer_has(bad, "Connection: close"));
+    assert_int_equal(h.refused, 1);
+    assert_int_equal(h.why, REASON_BAD_HEADER_NAME);
+    assert_string_equal(h.target, "GET / HTTP/1.1");
+    assert_true(peer_has(bad, "</html>") && h.page > 50);
     memset(big, 'x', sizeof(big));
     peer_send(large, "GET / HTTP/1.1\r\nHost: h\r\nA: ");
     peer_send_bytes(large, str_make(big, sizeof(big)));
     UNTIL(large->eof);
     assert_true(peer_has(large, "HTTP/1.1 431 "));
     assert_int_equal(h.requests, 0);
+    assert_int_equal(h.refused, 2);
+    assert_int_equal(h.why, REASON_HEAD_TOO_LARGE);
+}
+
+/* The second request on a connection is the connection's second, even if it is none. */
+static void test_refused_later(void **state)
+{
+    struct peer *p = client(0);
+
+    (void)state;
+    h.at_once = "x";
+    peer_send(p, GET "HEAD /b HTTP/7.0\r\n\r\n");
+    UNTIL(p->eof);
+    assert_int_equal(h.requests, 1);
+    assert_int_equal(h.refused, 1);
+    assert_int_equal(h.requests_seen, 2);
+    assert_string_equal(h.target, "HEAD /b HTTP/7.0");
+    assert_true(peer_has(p, "HTTP/1.1 505 ") && !peer_has(p, "<html>") && h.page == 0);
+}
+
+/* A client that closes within a head is told nothing; empty lines are no head. */
+static void test_head_cut(void **state)
+{
+    struct peer *empty = client(0), *half = client(0);
+
+    (void)state;
+    peer_send(empty, "\r\n\r");
+    peer_send(half, "GET /c HTTP/1.1\r\nHo");
+    shutdown(empty->fd, SHUT_WR);
+    UNTIL(empty->eof);
+    assert_int_equal(h.refused, 0);
+    shutdown(half->fd, SHUT_WR);
+    UNTIL(half->eof);
+    assert_int_equal(h.refused, 1);
+    assert_int_equal(h.why, REASON_HEAD_CUT);
+    assert_string_equal(h.target, "GET /c HTTP/1.1");
+    assert_int_equal(empty->n + half->n, 0);
+    assert_true(alone());
 }
 
 /* ---- Bodies
@@ -450,6 +508,8 @@ static void test_head_timeout(void **state)
             step();
         assert_true(now() - began < 2000);
     }
+    UNTIL(h.refused == 2);
+    assert_int_equal(h.why, REASON_CLIENT_HEAD_TIMEOUT);
     assert_in_range(now() - began, 50, 1000);
     UNTIL(half->eof);
     assert_true(peer_has(half, "HTTP/1.1 408 "));
@@ -845,6 +905,8 @@ int main(void)
         TEST(test_stream_and_interim),
         TEST(test_requests_limit),
         TEST(test_refused),
+        TEST(test_refused_later),
+        TEST(test_head_cut),
         TEST(test_body_limit),
         TEST(test_pause),
         TEST(test_expect),

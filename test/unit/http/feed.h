@@ -100,11 +100,12 @@ static inline bool same_head(const struct head *a, const struct head *b)
 
 static inline bool same_request(const struct h1_request *a, const struct h1_request *b)
 {
-    return same_str(a->method, b->method) && same_str(a->target, b->target) &&
-           same_str(a->host, b->host) && same_str(a->path, b->path) &&
-           same_str(a->query, b->query) && a->minor == b->minor && a->keep_alive == b->keep_alive &&
-           a->expect_continue == b->expect_continue && a->upgrade == b->upgrade &&
-           a->framing == b->framing && a->length == b->length && same_head(&a->head, &b->head);
+    return same_str(a->line, b->line) && same_str(a->method, b->method) &&
+           same_str(a->target, b->target) && same_str(a->host, b->host) &&
+           same_str(a->path, b->path) && same_str(a->query, b->query) && a->minor == b->minor &&
+           a->keep_alive == b->keep_alive && a->expect_continue == b->expect_continue &&
+           a->upgrade == b->upgrade && a->framing == b->framing && a->length == b->length &&
+           same_head(&a->head, &b->head);
 }
 
 static inline bool same_response(const struct h1_response *a, const struct h1_response *b)
