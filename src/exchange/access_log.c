@@ -6,8 +6,14 @@
 #include "exchange/worker.h"
 #include "loop/log_file.h"
 
-/* Values are cut, so that no line grows past what a buffer holds. */
-enum { VALUE_MAX = 2048, PARTS_MAX = 128, LINE_MAX_BYTES = 65536 };
+enum {
+    PARTS_MAX = 128,
+    LINE_BYTES = 65536,    /* what log_buffer_room gives */
+    LITERAL_BYTES = 32768, /* of these for what stands between the variables */
+};
+
+/* Stands behind a value that was cut. */
+#define CUT "...(cut)"
 
 struct access_log {
     struct log_file *file;
@@ -17,6 +23,20 @@ struct access_log {
     int64_t flush_ms;
 };
 
+/* So many that a line has room for them, whatever the variables' values. */
+static unsigned parts_that_fit(const struct text *text)
+{
+    size_t literals = 0;
+    unsigned n = 0;
+
+    for (; n < text->n && n < PARTS_MAX; n++) {
+        literals += text->parts[n].is_var ? 0 : text->parts[n].literal.n;
+        if (literals > LITERAL_BYTES)
+            break;
+    }
+    return n;
+}
+
 struct access_log *access_log_new(struct log_file *file, struct str format, bool escape_json,
                                   size_t bytes, int64_t flush_ms, struct arena *a)
 {
@@ -24,9 +44,10 @@ struct access_log *access_log_new(struct log_file *file, struct str format, bool
 
     log->file = file;
     struct text *text = text_compile(format, TEXT_NGINX, a);
-    if (text->n > PARTS_MAX) {
-        log_warn("access_log_format: only its first %d parts are written", PARTS_MAX);
-        text->n = PARTS_MAX;
+    unsigned parts = parts_that_fit(text);
+    if (parts < text->n) {
+        log_warn("access_log_format is too long: only its first %u parts are written", parts);
+        text->n = parts;
     }
     log->format = text;
     log->json = escape_json;
@@ -90,26 +111,72 @@ static char *put_escaped(char *p, struct str s, bool json)
 struct piece {
     struct str value;
     size_t size; /* escaped */
+    bool cut;
 };
 
+static struct str variable(struct exchange *ex, const struct access_log *log,
+                           const struct text_part *part)
+{
+    struct str v = part->var.fn ? part->var.fn(ex, part->var.arg) : STR_NONE;
+
+    if (v.p)
+        return v;
+    return log->json ? STR("") : STR("-");
+}
+
+/* The line's bytes. */
 static size_t evaluate(struct exchange *ex, const struct access_log *log, struct piece *pieces)
 {
     size_t total = 1;
 
     for (unsigned i = 0; i < log->format->n; i++) {
         const struct text_part *part = &log->format->parts[i];
-        struct str v = part->literal;
-        if (part->is_var) {
-            v = part->var.fn ? part->var.fn(ex, part->var.arg) : STR_NONE;
-            if (!v.p)
-                v = log->json ? STR("") : STR("-");
-            v = str_head(v, VALUE_MAX);
-        }
-        pieces[i].value = v;
-        pieces[i].size = part->is_var ? escaped_size(v, log->json) : v.n;
-        total += pieces[i].size;
+        struct str v = part->is_var ? variable(ex, log, part) : part->literal;
+        size_t size = part->is_var ? escaped_size(v, log->json) : v.n;
+        pieces[i] = (struct piece){.value = v, .size = size};
+        total += size;
     }
     return total;
+}
+
+/* A character of UTF-8 is not torn. */
+static struct str cut_value(struct str v, size_t n)
+{
+    while (n && ((unsigned char)v.p[n] & 0xc0) == 0x80)
+        n--;
+    return str_head(v, n);
+}
+
+/* Cuts the long values until the line fits: none is left out, and a JSON line stays JSON, however
+ * much a client sends. */
+static size_t shorten(const struct access_log *log, struct piece *pieces)
+{
+    size_t total = SIZE_MAX;
+
+    for (size_t max = LINE_BYTES / 2; total > LINE_BYTES; max /= 2) {
+        total = 1;
+        for (unsigned i = 0; i < log->format->n; i++) {
+            struct piece *p = &pieces[i];
+            if (log->format->parts[i].is_var && p->value.n > max) {
+                p->value = cut_value(p->value, max);
+                p->cut = true;
+                p->size = escaped_size(p->value, log->json) + sizeof(CUT) - 1;
+            }
+            total += p->size;
+        }
+    }
+    return total;
+}
+
+static char *put_piece(char *p, const struct piece *piece, bool json)
+{
+    size_t size = piece->size - (piece->cut ? sizeof(CUT) - 1 : 0);
+
+    if (size != piece->value.n)
+        p = put_escaped(p, piece->value, json);
+    else if (size)
+        p = (char *)memcpy(p, piece->value.p, size) + size;
+    return piece->cut ? (char *)memcpy(p, CUT, sizeof(CUT) - 1) + sizeof(CUT) - 1 : p;
 }
 
 void access_log_write(struct exchange *ex)
@@ -121,18 +188,11 @@ void access_log_write(struct exchange *ex)
     if (!b)
         return;
     size_t total = evaluate(ex, log, pieces);
-    if (total > LINE_MAX_BYTES)
-        return;
+    if (total > LINE_BYTES)
+        total = shorten(log, pieces);
     char *start = log_buffer_room(b, total), *p = start;
-    for (unsigned i = 0; i < log->format->n; i++) {
-        if (pieces[i].size == pieces[i].value.n) {
-            if (pieces[i].size)
-                memcpy(p, pieces[i].value.p, pieces[i].size);
-            p += pieces[i].size;
-        } else {
-            p = put_escaped(p, pieces[i].value, log->json);
-        }
-    }
+    for (unsigned i = 0; i < log->format->n; i++)
+        p = put_piece(p, &pieces[i], log->json);
     *p++ = '\n';
     log_buffer_wrote(b, (size_t)(p - start));
 }
