@@ -57,6 +57,8 @@
     X(PLUGIN_REPLY, DEBUG, 0, "a plugin answered")                                                \
     X(PLUGIN_DROP, INFO, 0, "a plugin dropped the connection")                                    \
     X(PLUGIN_FAULT, ERROR, 500, "a plugin failed")                                                \
+    X(RESPONSE_HEADERS, ERROR, 502,                                                               \
+      "the response has too many headers, those that plugins add included")                       \
     X(OVER_BUDGET, ERROR, 503, "the request used more memory than allowed")                       \
     /* the upstream's faults */                                                                   \
     X(NO_UPSTREAM, ERROR, 503, "no valid upstream node")                                          \

@@ -280,7 +280,7 @@ static bool step_request(struct exchange *ex)
         exchange_go(ex, STEP_LOG);
         return true;
     case FAULT:
-        exchange_fail(ex, REASON_PLUGIN_FAULT);
+        exchange_fail(ex, request_fault(ex));
         return true;
     }
     return false;

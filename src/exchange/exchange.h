@@ -162,13 +162,15 @@ void exchange_describe(void *ex, char *out, unsigned long size);
 
 /* ---- phases.c: running plugins ---- */
 
-/* Runs a phase of both scopes from where it stands. NEXT: all went through. */
+/* Runs a phase of both scopes from where it stands. NEXT: all went through; FAULT: a plugin failed,
+ * or found no room for a header that it sets on the request (request_fault). */
 enum verdict phase_run(struct exchange *ex, enum phase phase);
 /* Runs rewrite and access in APISIX's order (inventory §2.5). */
 enum verdict passes_run(struct exchange *ex);
 /* Runs body filters over a piece. False: a filter failed. */
 bool body_filters_run(struct exchange *ex, struct chunk *chunk);
 bool has_body_filters(const struct exchange *ex);
+enum reason request_fault(const struct exchange *ex);
 void log_phase_run(struct exchange *ex);
 void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain);
 

@@ -98,6 +98,8 @@ static enum verdict run_list(struct exchange *ex, struct run *run, enum phase ph
             replace_refusal(ex, s->use.meta);
         if (v == FAULT)
             ex_log(ex, LOG_ERROR, "plugin %s failed", s->use.plugin->name);
+        else if (v == NEXT && phase <= PHASE_BEFORE_PROXY && ex->req.head.lost)
+            v = FAULT; /* what comes next must not see a request without the plugin's header */
         if (v != NEXT)
             return v;
     }
@@ -197,6 +199,11 @@ enum verdict passes_run(struct exchange *ex)
             return v;
     }
     return NEXT;
+}
+
+enum reason request_fault(const struct exchange *ex)
+{
+    return ex->req.head.lost ? REASON_TOO_MANY_HEADERS : REASON_PLUGIN_FAULT;
 }
 
 /* ---- Later phases

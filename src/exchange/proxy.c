@@ -154,11 +154,17 @@ static void start_try(struct exchange *ex)
     }
 }
 
+/* Lines that make_head puts before the client's. */
+enum { OWN_LINES = 7, LINES_MAX = 254 };
+
 bool step_before(struct exchange *ex)
 {
     switch (phase_run(ex, PHASE_BEFORE_PROXY)) {
     case NEXT:
-        start_try(ex);
+        if (ex->req.head.n + OWN_LINES > LINES_MAX)
+            exchange_fail(ex, REASON_TOO_MANY_HEADERS);
+        else
+            start_try(ex);
         return true;
     case WAIT:
         return false;
@@ -168,7 +174,7 @@ bool step_before(struct exchange *ex)
         return true;
     case DROP:
     case FAULT:
-        exchange_fail(ex, REASON_PLUGIN_FAULT);
+        exchange_fail(ex, request_fault(ex));
         return true;
     }
     return false;
@@ -274,9 +280,9 @@ static void add_observed(struct exchange *ex, struct head *head)
 }
 
 /* The head for the upstream: the client's lines, with our own view of the client in front. */
-static void make_head(struct exchange *ex, struct head *head, struct header *lines, unsigned cap)
+static void make_head(struct exchange *ex, struct head *head, struct header *lines)
 {
-    head_init(head, lines, cap);
+    head_init(head, lines, LINES_MAX);
     ex->up_host_sent = host_to_send(ex);
     add(head, HEADER_HOST, STR("Host"), ex->up_host_sent);
     add(head, HEADER_X_REAL_IP, STR("X-Real-IP"), ex->client_text);
@@ -284,7 +290,7 @@ static void make_head(struct exchange *ex, struct head *head, struct header *lin
     add_observed(ex, head);
     for (unsigned i = 0; i < ex->req.head.n; i++) {
         const struct header *h = &ex->req.head.list[i];
-        if (h->name_n && !replaced[h->id] && !h1_hop_by_hop(h->id) && head->n < cap)
+        if (h->name_n && !replaced[h->id] && !h1_hop_by_hop(h->id))
             head->list[head->n++] = *h;
     }
 }
@@ -322,13 +328,13 @@ static bool may_need_body(const struct exchange *ex)
 bool step_send(struct exchange *ex)
 {
     struct client *c = ex->leg.client;
-    struct header lines[254];
+    struct header lines[LINES_MAX];
     struct head head;
     struct h1_out_body body = body_framing(ex);
 
     if (!ex->connect_us)
         ex->connect_us = ex->worker->thread.loop.now_us;
-    make_head(ex, &head, lines, 254);
+    make_head(ex, &head, lines);
     client_send_head(c, sent_method(ex), uri_to_send(ex), &head, &body, timeouts_of(ex)->send_ms,
                      timeouts_of(ex)->read_ms);
     ex->request_sent = true;

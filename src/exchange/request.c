@@ -246,7 +246,7 @@ static void identity_header(struct exchange *ex, struct str name, struct str val
 {
     head_remove_name(&ex->req.head, name);
     if (value.n)
-        head_add(&ex->req.head, &ex->arena, HEADER_OTHER, name, value);
+        head_add(&ex->req.head, &ex->arena, HEADER_OTHER, name, value); /* head.lost is looked at */
 }
 
 /* Inventory §2.6: what the client sent under these names is never believed. */

@@ -219,13 +219,30 @@ static bool send_upstream_head(struct exchange *ex)
     return false;
 }
 
+/* The response cannot be sent as it should be: in its place a bare page goes out. */
+static bool fail_response(struct exchange *ex, enum reason why)
+{
+    ex->unfiltered = true;
+    ex->early = (struct head){0};
+    exchange_fail(ex, why);
+    return true;
+}
+
+/* Nothing goes out without a header that somebody set: it may be what protects the client. */
+static bool send_response(struct exchange *ex)
+{
+    if (ex->res.lost || ex->early.lost)
+        return fail_response(ex, REASON_RESPONSE_HEADERS);
+    return ex->ours ? send_reply(ex) : send_upstream_head(ex);
+}
+
 bool step_response(struct exchange *ex)
 {
     if (!ex->filtering)
         make_head(ex);
     switch (phase_run(ex, PHASE_HEADER_FILTER)) {
     case NEXT:
-        return ex->ours ? send_reply(ex) : send_upstream_head(ex);
+        return send_response(ex);
     case WAIT:
         if (ex->leg.client)
             client_pause(ex->leg.client);
@@ -234,11 +251,10 @@ bool step_response(struct exchange *ex)
         /* The reply takes the response's place; its own filters have run. */
         proxy_abandon(ex, REASON_PLUGIN_REPLY);
         make_head(ex);
-        return send_reply(ex);
+        return send_response(ex);
     case DROP:
     case FAULT:
         ex->unfiltered = true;
-        ex->filtering = false;
         exchange_fail(ex, REASON_PLUGIN_FAULT);
         return true;
     }

@@ -96,10 +96,11 @@ static bool grow(struct head *head, struct arena *a)
 bool head_add(struct head *head, struct arena *a, enum header_id id, struct str name,
               struct str value)
 {
-    if (name.n == 0 || name.n > UINT16_MAX || value.n > UINT32_MAX)
+    if (name.n == 0 || name.n > UINT16_MAX || value.n > UINT32_MAX ||
+        (head->n == head->cap && !grow(head, a))) {
+        head->lost = true;
         return false;
-    if (head->n == head->cap && !grow(head, a))
-        return false;
+    }
     head->list[head->n++] = (struct header){.name = name.p,
                                             .value = value.p ? value.p : "",
                                             .value_n = (uint32_t)value.n,

@@ -71,6 +71,7 @@ struct head {
     struct header *list;
     uint16_t n, cap;
     uint8_t first[HEADER_COUNT]; /* index + 1 of the first line with that id; 0: none */
+    bool lost;                   /* a line found no room: what the head says is not whole */
 };
 
 enum header_id header_id(struct str name);
@@ -101,10 +102,11 @@ static inline struct str head_value(const struct head *head, enum header_id id)
 }
 /* First line of that name, whatever the case. */
 const struct header *head_find_name(const struct head *head, struct str name);
-/* Adds a line; nothing is copied. False: no room and no arena to grow in (a may be NULL). */
+/* Adds a line; nothing is copied. False, and head->lost is set: no room (254 lines, or cap when a
+ * is NULL). */
 bool head_add(struct head *head, struct arena *a, enum header_id id, struct str name,
               struct str value);
-/* Removes all lines of that name, adds one. */
+/* Removes all lines of that name, adds one; sets head->lost as head_add does. */
 void head_set(struct head *head, struct arena *a, struct str name, struct str value);
 void head_remove(struct head *head, enum header_id id);
 void head_remove_name(struct head *head, struct str name);
