@@ -209,6 +209,11 @@ static bool set_config(struct program *p)
     c->verify_upstreams = s->verify_upstreams;
     c->show_upstream_status = s->show_upstream_status;
     c->delete_uri_tail_slash = s->delete_uri_tail_slash;
+    c->match_encoded_slash = s->match_encoded_slash;
+    c->path_rules = s->delete_uri_tail_slash || s->match_encoded_slash;
+    c->strip_path_params = s->strip_path_params;
+    c->post_arg_max = s->post_arg_max;
+    c->graphql_max = s->graphql_max;
     c->drain_ms = s->shutdown_ms;
     c->jobs = p->jobs;
     c->tls_verified = tls_client_context(s->trusted_certificate, true, &p->arena, &p->err);
@@ -300,7 +305,7 @@ static bool start_keeper(struct program *p)
 {
     const struct settings *s = p->settings;
     struct builder_env env = {.plugins = p->plugins,
-                              .router_host_first = s->router_host_first,
+                              .router = s->router,
                               .verify_upstreams = s->verify_upstreams,
                               .keepalive = &p->keepalive};
 

@@ -481,7 +481,8 @@ struct builder *builder_new(const struct builder_env *env)
     b->env = *env;
     b->version = 1;
     b->changed = true; /* the first snapshot, even of nothing */
-    b->router.host_first = env->router_host_first;
+    b->router.host_first = env->router == ROUTER_HOST_URI;
+    b->router.with_params = env->router == ROUTER_URI_WITH_PARAMETER;
     list_init(&b->dirty);
     list_init(&b->versions);
     slabs_init(&b->slabs);

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "config/router.h"
 #include "config/snapshot.h"
 
 struct builder;
@@ -30,8 +31,8 @@ struct builder_secrets {
 
 struct builder_env {
     const struct plugin *const *plugins; /* NULL-ended: all that the program has */
-    bool router_host_first; /* apisix.router.http: radixtree_host_uri, else radixtree_uri */
-    bool verify_upstreams;  /* default of tls.verify (eclusa.upstream_tls_verify) */
+    enum router_kind router;
+    bool verify_upstreams;                 /* default of tls.verify (eclusa.upstream_tls_verify) */
     const struct keepalive *keepalive;     /* of upstreams without keepalive_pool; NULL: APISIX's */
     const struct builder_secrets *secrets; /* NULL: nobody; such references stay unresolved */
 };

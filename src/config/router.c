@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routing: which route a request belongs to. The order among candidates is that of APISIX 3.18
- * (radixtree_host_uri, radixtree_uri) over lua-resty-radixtree 2.9. */
+ * (radixtree_host_uri, radixtree_uri, radixtree_uri_with_parameter) over lua-resty-radixtree 2.9.
+ */
 #include "config/router_edit.h"
 
 #include "base/cidr.h"
@@ -64,46 +65,116 @@ struct matcher {
     bool host_first; /* the trees have seen to the host */
 };
 
-/* Whether the path fits a pattern with more behind its first `*`. lua-resty-radixtree makes a
- * regular expression of it, segment by segment: one that begins with `*` stands for anything, also
- * with slashes, one that begins with `:` for one segment that is not empty; a pattern without such
- * segments is a prefix, what stands behind the `*` is not compared. */
-static bool glob_match(struct str glob, struct str path)
+/* A parameter that is looked for while a path is compared: the last one of that name counts. */
+struct glob_seek {
+    struct str name, value;
+};
+
+/* What a `*` that stands for a segment and more is called: `*name`, or :ext. */
+static struct str star_name(struct str segment)
 {
-    size_t g = 0, p = 0, back_g = 0, back_p = 0;
-    bool star = false;
+    return segment.n > 1 ? str_from(segment, 1) : STR(":ext");
+}
+
+static struct str segment_at(struct str glob, size_t at)
+{
+    size_t end = at;
+
+    while (end < glob.n && glob.p[end] != '/')
+        end++;
+    return str_make(glob.p + at, end - at);
+}
+
+/* The walk of a path along a pattern. */
+struct glob_walk {
+    struct str glob, path;
+    struct glob_seek *seek; /* NULL: nothing is looked for */
+    size_t g, p;            /* where it stands */
+    size_t back_g, back_p;  /* behind the last `*`, and how much of the path it has taken */
+    size_t star_from;
+    bool star, star_sought;
+};
+
+/* The last `*` takes no more than it has. */
+static void glob_settle(struct glob_walk *w)
+{
+    if (w->star_sought)
+        w->seek->value = str_make(w->path.p + w->star_from, w->back_p - w->star_from);
+    w->star_sought = false;
+}
+
+static void glob_star(struct glob_walk *w, struct str segment)
+{
+    glob_settle(w);
+    w->g += segment.n;
+    w->star = true;
+    w->back_g = w->g;
+    w->back_p = w->star_from = w->p;
+    w->star_sought = w->seek && str_eq(star_name(segment), w->seek->name);
+}
+
+/* A `:name` takes one segment that is not empty. */
+static void glob_param(struct glob_walk *w, struct str segment)
+{
+    size_t from = w->p;
+
+    w->g += segment.n;
+    while (w->p < w->path.n && w->path.p[w->p] != '/')
+        w->p++;
+    if (w->seek && str_eq(str_from(segment, 1), w->seek->name))
+        w->seek->value = str_make(w->path.p + from, w->p - from);
+}
+
+static bool glob_walk(struct glob_walk *w)
+{
+    struct str glob = w->glob, path = w->path;
 
     for (;;) {
-        bool segment = g < glob.n && (g == 0 || glob.p[g - 1] == '/');
-        if (segment && glob.p[g] == '*') {
-            while (g < glob.n && glob.p[g] != '/')
-                g++;
-            star = true;
-            back_g = g;
-            back_p = p;
+        bool segment = w->g < glob.n && (w->g == 0 || glob.p[w->g - 1] == '/');
+        if (segment && glob.p[w->g] == '*') {
+            glob_star(w, segment_at(glob, w->g));
             continue;
         }
-        if (segment && glob.p[g] == ':' && p < path.n && path.p[p] != '/') {
-            while (g < glob.n && glob.p[g] != '/')
-                g++;
-            while (p < path.n && path.p[p] != '/')
-                p++;
+        bool param = segment && glob.p[w->g] == ':';
+        if (param && w->p < path.n && path.p[w->p] != '/') {
+            glob_param(w, segment_at(glob, w->g));
             continue;
         }
-        if (g == glob.n && p == path.n)
+        if (w->g == glob.n && w->p == path.n) {
+            glob_settle(w);
             return true;
-        if (g < glob.n && p < path.n && glob.p[g] == path.p[p] && !(segment && glob.p[g] == ':')) {
-            g++;
-            p++;
+        }
+        if (w->g < glob.n && w->p < path.n && glob.p[w->g] == path.p[w->p] && !param) {
+            w->g++;
+            w->p++;
             continue;
         }
         /* The last `*` takes one byte more. What follows it up to the next one spans a fixed number
          * of slashes, so the first place where it fits is the only one worth trying. */
-        if (!star || back_p == path.n)
+        if (!w->star || w->back_p == path.n)
             return false;
-        g = back_g;
-        p = ++back_p;
+        w->g = w->back_g;
+        w->p = ++w->back_p;
     }
+}
+
+/* Whether the path fits a pattern that has parameters. lua-resty-radixtree makes a regular
+ * expression of it, segment by segment: one that begins with `*` stands for anything, also with
+ * slashes, one that begins with `:` for one segment that is not empty; a pattern without such
+ * segments is a prefix, what stands behind its first `*` or `:` is not compared. Since the rest is
+ * the regular expression's too, a slash and a question mark at the end are a slash that may be
+ * missing. */
+static bool glob_match(struct str glob, struct str path, struct glob_seek *seek)
+{
+    struct glob_walk w = {.glob = glob, .path = path, .seek = seek};
+
+    if (!str_ends(glob, STR("/?")))
+        return glob_walk(&w);
+    w.glob = str_head(glob, glob.n - 1);
+    if (glob_walk(&w))
+        return true;
+    w = (struct glob_walk){.glob = str_head(glob, glob.n - 2), .path = path, .seek = seek};
+    return glob_walk(&w);
 }
 
 static bool glob_has_segment(struct str glob)
@@ -120,12 +191,16 @@ static bool host_fits(struct str pattern, struct str host)
                                             : str_eq(host, pattern);
 }
 
-/* The host predicate of radixtree_uri: the first one that fits, or NULL. */
-static const struct str *host_find(const struct route_about *a, struct str host)
+/* The host predicate of radixtree_uri: the first one that fits, or NULL. A pattern with a port (or
+ * of an IPv6 address) is compared with the whole Host header. */
+static const struct str *host_find(const struct route_about *a, struct str host,
+                                   struct str authority)
 {
-    for (unsigned i = 0; i < a->nhosts && host.p; i++)
-        if (host_fits(a->hosts[i], host))
+    for (unsigned i = 0; i < a->nhosts && host.p; i++) {
+        bool whole = authority.p && str_find(a->hosts[i], ':') >= 0;
+        if (host_fits(a->hosts[i], whole ? authority : host))
             return &a->hosts[i];
+    }
     return NULL;
 }
 
@@ -146,9 +221,10 @@ static bool tests_hold(struct matcher *mt, const struct route *route)
     const struct route_about *a = route->about;
 
     return (!(route->tests & ROUTE_ADDRS) || client_match(mt, a->remote_addrs)) &&
-           (!(route->tests & ROUTE_HOSTS) || mt->host_first || host_find(a, m->host)) &&
-           (!(route->tests & ROUTE_GLOB) || glob_match(route_uri(route), m->path)) &&
-           (!(route->tests & ROUTE_VARS) || m->test(m->arg, route));
+           (!(route->tests & ROUTE_HOSTS) || mt->host_first ||
+            host_find(a, m->host, m->authority)) &&
+           (!(route->tests & ROUTE_GLOB) || glob_match(route_uri(route), m->path, NULL)) &&
+           (!(route->tests & ROUTE_ASKS) || m->test(m->arg, route));
 }
 
 static inline bool route_holds(struct matcher *mt, const struct route *route)
@@ -217,10 +293,11 @@ const struct route *router_match(const struct router *r, const struct match *m)
 }
 
 /* The walk through the hosts comes to the exact one first, then to the longest. */
-struct str router_matched_host(const struct router *r, const struct route *route, struct str host)
+struct str router_matched_host(const struct router *r, const struct route *route, struct str host,
+                               struct str authority)
 {
     const struct route_about *a = route->about;
-    const struct str *best = host_find(a, host);
+    const struct str *best = host_find(a, host, r->host_first ? STR_NONE : authority);
 
     if (!best)
         return STR_NONE;
@@ -230,17 +307,48 @@ struct str router_matched_host(const struct router *r, const struct route *route
     return *best;
 }
 
+/* ---- Patterns ---- */
+
+/* Where a URI's routes are: its text up to the first `*`, or up to a parameter's `:` in a router
+ * that has them. */
+struct uri_key {
+    struct str text;
+    enum trie_slot slot;
+};
+
+static struct uri_key uri_key(const struct router *r, struct str uri)
+{
+    size_t n = 0;
+
+    while (n < uri.n && uri.p[n] != '*' && !(r->with_params && uri.p[n] == ':'))
+        n++;
+    return (struct uri_key){str_head(uri, n), n == uri.n ? TRIE_EXACT : TRIE_PREFIX};
+}
+
+struct str router_param(const struct router *r, const struct route *route, struct str path,
+                        struct str name)
+{
+    struct glob_seek seek = {name, STR_NONE};
+    struct str uri = route_uri(route);
+
+    if (uri_key(r, uri).slot == TRIE_PREFIX && glob_has_segment(uri))
+        glob_match(uri, path, &seek);
+    return seek.value;
+}
+
 /* ---- Changing ---- */
 
-static uint8_t route_tests(const struct route *route)
+static uint8_t route_tests(const struct router *r, const struct route *route)
 {
     const struct route_about *a = route->about;
     struct str uri = route_uri(route);
-    ptrdiff_t star = str_find(uri, '*');
-    bool glob = star >= 0 && (size_t)star + 1 < uri.n && glob_has_segment(uri);
+    struct uri_key key = uri_key(r, uri);
+    /* A lone `*` at the end is what a prefix says already. */
+    bool glob = key.slot == TRIE_PREFIX && !(key.text.n + 1 == uri.n && uri.p[key.text.n] == '*') &&
+                glob_has_segment(uri);
 
     return (uint8_t)((a->nhosts ? ROUTE_HOSTS : 0) | (a->remote_addrs ? ROUTE_ADDRS : 0) |
-                     (glob ? ROUTE_GLOB : 0) | (a->vars ? ROUTE_VARS : 0));
+                     (glob ? ROUTE_GLOB : 0) | (a->vars || a->filter ? ROUTE_ASKS : 0));
 }
 
 /* Higher priority first, then the longer pattern. For the rest lua-resty-radixtree keeps the order
@@ -338,20 +446,14 @@ static bool same_route(const struct route *a, const struct route *b)
     return a->about == b->about && a->nth == b->nth;
 }
 
-/* Where a URI's routes are: its text up to the first `*`. */
-static struct str uri_key(struct str uri, enum trie_slot *slot)
-{
-    ptrdiff_t star = str_find(uri, '*');
+/* Changes a tree of URIs by one route. */
+typedef void change_fn(struct trie **uris, const struct trie_edit *e, const struct uri_key *key,
+                       const struct route *route);
 
-    *slot = star < 0 ? TRIE_EXACT : TRIE_PREFIX;
-    return star < 0 ? uri : str_head(uri, (size_t)star);
-}
-
-static void uris_add(struct trie **uris, const struct trie_edit *e, const struct route *route)
+static void uris_add(struct trie **uris, const struct trie_edit *e, const struct uri_key *key,
+                     const struct route *route)
 {
-    enum trie_slot slot;
-    struct str key = uri_key(route_uri(route), &slot);
-    const union place *old = trie_get(*uris, key, slot);
+    const union place *old = trie_get(*uris, key->text, key->slot);
     union place new = {.route = *route};
 
     if (old) {
@@ -361,20 +463,19 @@ static void uris_add(struct trie **uris, const struct trie_edit *e, const struct
             return;
         new = place_of_list(c);
     }
-    trie_set(uris, e, key, slot, &new);
+    trie_set(uris, e, key->text, key->slot, &new);
 }
 
-static void uris_remove(struct trie **uris, const struct trie_edit *e, const struct route *route)
+static void uris_remove(struct trie **uris, const struct trie_edit *e, const struct uri_key *key,
+                        const struct route *route)
 {
-    enum trie_slot slot;
-    struct str key = uri_key(route_uri(route), &slot);
-    const union place *old = trie_get(*uris, key, slot);
+    const union place *old = trie_get(*uris, key->text, key->slot);
     struct candidates *c = old ? place_list(old) : NULL;
     unsigned at = 0;
 
     if (!c) {
         if (old && same_route(&old->route, route))
-            trie_set(uris, e, key, slot, NULL);
+            trie_set(uris, e, key->text, key->slot, NULL);
         return;
     }
     while (at < c->n && !same_route(&c->items[at], route))
@@ -386,7 +487,7 @@ static void uris_remove(struct trie **uris, const struct trie_edit *e, const str
         new = place_of_list(candidates_without(e, c, at));
     else
         candidates_drop(e, c);
-    trie_set(uris, e, key, slot, &new);
+    trie_set(uris, e, key->text, key->slot, &new);
 }
 
 /* The places of a tree are in its nodes. */
@@ -399,10 +500,10 @@ static struct trie_edit uris_edit(const struct trie_edit *e)
 }
 
 /* Changes the URIs of one host. */
-static void
-site_edit(struct router *r, const struct trie_edit *e, struct str host, const struct route *route,
-          void (*change)(struct trie **, const struct trie_edit *, const struct route *))
+static void site_edit(struct router *r, const struct trie_edit *e, struct str host,
+                      const struct route *route, change_fn *change)
 {
+    struct uri_key uri = uri_key(r, route_uri(route));
     char *text = mem_alloc(host.n);
     struct trie_edit inlined = uris_edit(e);
     struct str key = host;
@@ -417,21 +518,21 @@ site_edit(struct router *r, const struct trie_edit *e, struct str host, const st
     key = str_make(text, key.n);
 
     struct trie *old = trie_get(r->hosts, key, slot), *uris = old;
-    change(&uris, &inlined, route);
+    change(&uris, &inlined, &uri, route);
     if (uris != old)
         trie_set(&r->hosts, e, key, slot, uris);
     free(text);
 }
 
 static void router_change(struct router *r, const struct trie_edit *e, const struct route *route,
-                          void (*change)(struct trie **, const struct trie_edit *,
-                                         const struct route *))
+                          change_fn *change)
 {
     const struct route_about *a = route->about;
+    struct uri_key uri = uri_key(r, route_uri(route));
     struct trie_edit inlined = uris_edit(e);
 
     if (!r->host_first || a->nhosts == 0)
-        change(&r->uris, &inlined, route);
+        change(&r->uris, &inlined, &uri, route);
     else
         for (unsigned i = 0; i < a->nhosts; i++)
             site_edit(r, e, a->hosts[i], route, change);
@@ -441,7 +542,7 @@ void router_add(struct router *r, const struct trie_edit *e, const struct route 
 {
     struct route tested = *route;
 
-    tested.tests = route_tests(route);
+    tested.tests = route_tests(r, route);
     router_change(r, e, &tested, uris_add);
 }
 

@@ -11,6 +11,7 @@ struct router {
     struct trie *hosts; /* reversed host to its own tree of URIs; host_first only */
     struct trie *uris;  /* URI to routes; of host-less routes when host_first */
     bool host_first;
+    bool with_params; /* `:name` in a URI stands for a segment */
 };
 
 /* Puts a copy of the route in under its URI, takes it out again; `about` and `nth` say which it is.

@@ -247,14 +247,14 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
 {
     struct settings *s = l->s;
 
-    if (raw->router->http == 2)
-        return load_fail(l,
-                         "apisix.router.http: \"radixtree_uri_with_parameter\" is not there yet");
     if (raw->proxy_mode != 0)
         return load_fail(l, "apisix.proxy_mode: only \"http\" is there yet");
-    s->router_host_first = raw->router->http == 0;
+    s->router = (enum router_kind)raw->router->http;
     s->show_upstream_status = raw->show_upstream_status;
     s->delete_uri_tail_slash = raw->delete_uri_tail_slash;
+    s->match_encoded_slash = raw->match_encoded_slash;
+    s->strip_path_params = raw->strip_path_params;
+    s->post_arg_max = raw->post_arg_max ? (size_t)raw->post_arg_max << 20 : SIZE_MAX;
     s->admin.enabled = raw->enable_admin;
     s->dns.servers = raw->dns_resolver.items;
     s->dns.nservers = (unsigned)raw->dns_resolver.n;
@@ -663,6 +663,7 @@ static bool take_document(struct loader *l, json_t *document)
     fields_unknown(&settings_fields, document, warn_unknown, NULL);
     warn_etcd(document, raw.deployment);
     s->data_dir = absolute(l->arena, raw.eclusa->data_dir);
+    s->graphql_max = (size_t)raw.graphql->max_size;
     s->plugins = raw.plugins.items;
     s->nplugins = (unsigned)raw.plugins.n;
     s->plugins_set = raw.plugins.items != NULL;

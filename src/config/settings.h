@@ -10,6 +10,7 @@
 #include "base/cidr.h"
 #include "base/field.h"
 #include "base/log.h"
+#include "config/router.h"
 
 struct settings_address {
     struct str ip; /* IPv4 or IPv6 address as text, without brackets */
@@ -118,7 +119,11 @@ struct settings {
     struct str server_header; /* of our responses; empty: none is sent */
     bool show_upstream_status;
     bool delete_uri_tail_slash;
-    bool router_host_first; /* radixtree_host_uri; false: radixtree_uri */
+    bool match_encoded_slash; /* match_uri_encoded_slash */
+    bool strip_path_params;   /* normalize_uri_like_servlet */
+    size_t post_arg_max;      /* bytes; SIZE_MAX: any */
+    size_t graphql_max;
+    enum router_kind router;
     bool verify_upstreams;
     struct str trusted_certificate;     /* PEM file besides the system's; absent: none */
     bool trusted_addresses_set;         /* false: X-Forwarded-* of any peer is kept (APISIX) */

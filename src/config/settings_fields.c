@@ -63,8 +63,8 @@ static const char *const routers[] = {"radixtree_host_uri", "radixtree_uri",
 static const struct field router_rows[] = {
     {"http", FIELD_ENUM, .at = offsetof(struct raw_router, http), .names = routers,
      .def = "\"radixtree_host_uri\"",
-     .doc = "How routes are matched: by host and path, or by path first. "
-            "`radixtree_uri_with_parameter` is not there yet."},
+     .doc = "How routes are matched: by host, then path; by path, then host; or so with parameters "
+            "in paths (`/user/:name`). See [routing](routing.md)."},
     {0},
 };
 static const struct fields router_fields = {router_rows, .size = sizeof(struct raw_router),
@@ -120,6 +120,16 @@ static const struct field apisix_rows[] = {
             "with 5xx."},
     {"delete_uri_tail_slash", FIELD_BOOL, AT(delete_uri_tail_slash), .def = "false",
      .doc = "Match `/path/` as `/path`."},
+    {"match_uri_encoded_slash", FIELD_BOOL, AT(match_encoded_slash), .def = "false",
+     .doc = "Match `%2F` in a path as itself, not as a slash, where nothing but decoding would "
+            "change the path."},
+    {"normalize_uri_like_servlet", FIELD_BOOL, AT(strip_path_params), .def = "false",
+     .doc = "Take `;…` off the path's segments, as servlets do; the upstream gets the path as it "
+            "came."},
+    {"max_post_args_readable_size", FIELD_INT, AT(post_arg_max), .flags = FIELD_HAS_MIN,
+     .max = 1048576, .def = "64",
+     .doc = "MiB of a request's body up to which `post_arg` variables are looked for in it; in a "
+            "larger one they are absent. 0: any size."},
     {"router", FIELD_OBJECT, AT(router), .fields = &router_fields, .def = "{}"},
     {"proxy_mode", FIELD_ENUM, AT(proxy_mode), .names = proxy_modes, .def = "\"http\"",
      .doc = "Only `http` is there yet."},
@@ -392,12 +402,22 @@ static const struct fields eclusa_fields = {eclusa_rows, .size = sizeof(struct r
 
 static const struct field any_map_row = {.type = FIELD_MAP};
 
+static const struct field graphql_rows[] = {
+    {"max_size", FIELD_INT, .at = offsetof(struct raw_graphql, max_size), .min = 1,
+     .max = 1073741824, .def = "1048576",
+     .doc = "Bytes of a request's body up to which `graphql_…` variables are looked for in it."},
+    {0},
+};
+static const struct fields graphql_fields = {graphql_rows, .size = sizeof(struct raw_graphql),
+                                             .open = true};
+
 #define AT(member) .at = offsetof(struct raw_settings, member)
 static const struct field settings_rows[] = {
     {"apisix", FIELD_OBJECT, AT(apisix), .fields = &apisix_fields, .def = "{}"},
     {"nginx_config", FIELD_OBJECT, AT(nginx), .fields = &nginx_fields, .def = "{}"},
     {"deployment", FIELD_OBJECT, AT(deployment), .fields = &deployment_fields, .def = "{}"},
     {"eclusa", FIELD_OBJECT, AT(eclusa), .fields = &eclusa_fields, .def = "{}"},
+    {"graphql", FIELD_OBJECT, AT(graphql), .fields = &graphql_fields, .def = "{}"},
     {"plugins", FIELD_LIST, AT(plugins), .of = &string_row,
      .doc = "Names of the plugins that may be used; absent: all."},
     {"plugin_attr", FIELD_JSON, AT(plugin_attr), .of = &any_map_row,
@@ -421,9 +441,6 @@ const char *const settings_idle_keys[] = {
     "apisix.id",
     "apisix.lru",
     "apisix.lua_module_hook",
-    "apisix.match_uri_encoded_slash",
-    "apisix.max_post_args_readable_size",
-    "apisix.normalize_uri_like_servlet",
     "apisix.proxy_protocol",
     "apisix.router.ssl",
     "apisix.ssl.enable",
@@ -444,7 +461,6 @@ const char *const settings_idle_keys[] = {
     "deployment.role_control_plane",
     "discovery",
     "ext-plugin",
-    "graphql",
     "nginx_config.enable_cpu_affinity",
     "nginx_config.envs",
     "nginx_config.event",

@@ -21,7 +21,8 @@ struct raw_encryption {
 struct raw_apisix {
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
-        delete_uri_tail_slash;
+        delete_uri_tail_slash, match_encoded_slash, strip_path_params;
+    int64_t post_arg_max;
     int proxy_mode;
     struct raw_router *router;
     struct raw_ssl *ssl;
@@ -103,7 +104,12 @@ struct raw_eclusa {
     int64_t max_headers;
 };
 
+struct raw_graphql {
+    int64_t max_size;
+};
+
 struct raw_settings {
+    struct raw_graphql *graphql;
     struct raw_apisix *apisix;
     struct raw_nginx *nginx;
     struct raw_deployment *deployment;

@@ -130,6 +130,7 @@ struct route_about {
     const struct timeouts *timeouts;      /* overrides the upstream's; NULL: none */
     const struct cidr_list *remote_addrs; /* NULL: all (config/cidr.h) */
     const struct expr *vars;              /* NULL: none */
+    const struct lua_source *filter;      /* filter_func; NULL: none */
     int64_t priority;
 };
 
@@ -137,8 +138,8 @@ struct route_about {
 enum route_test {
     ROUTE_HOSTS = 1 << 0,
     ROUTE_ADDRS = 1 << 1,
-    ROUTE_GLOB = 1 << 2, /* there is more behind the URI's first `*`: compared by segment */
-    ROUTE_VARS = 1 << 3,
+    ROUTE_GLOB = 1 << 2, /* the URI is more than a path or a prefix: compared by segment */
+    ROUTE_ASKS = 1 << 3, /* vars, filter_func */
 };
 
 /* A route as one of its URIs leads to it. With many routes the processor's caches miss on each new

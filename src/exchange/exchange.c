@@ -183,31 +183,44 @@ static void find_host(struct exchange *ex)
 
     if (!ex->req.host.n || !uri_host_split(ex->req.host, &host, &port))
         return;
+    if (host.p > ex->req.host.p && host.p[-1] == '[')
+        host = str_make(host.p - 1, host.n + 2);
     /* A final dot names the same host (RFC 1034 §3.1). */
     if (host.n > 1 && host.p[host.n - 1] == '.')
         host.n--;
     ex->host = lower(ex, host);
 }
 
-static bool test_vars(void *arg, const struct route *route)
+static bool test_route(void *arg, const struct route *route)
 {
     struct exchange *ex = arg;
+    const struct route_about *a = route->about;
 
-    return !route->about->vars || expr_matches(ex, route->about->vars);
+    return !a->vars || expr_matches(ex, a->vars);
+}
+
+struct str exchange_match_path(struct exchange *ex)
+{
+    const struct worker_config *config = ex->worker->config;
+    struct str path = ex->path;
+
+    if (!config->path_rules)
+        return path;
+    if (config->delete_uri_tail_slash && path.n > 1 && path.p[path.n - 1] == '/')
+        path = str_head(path, path.n - 1);
+    return config->match_encoded_slash ? uri_keep_slashes(ex->req.path, path, &ex->arena) : path;
 }
 
 static void find_route(struct exchange *ex)
 {
-    struct match m = {.host = ex->host,
-                      .path = ex->path,
+    struct match m = {.host = ex->host.p ? ex->host : STR("_"), /* APISIX: $server_name */
+                      .authority = ex->req.host,
+                      .path = exchange_match_path(ex),
                       .method = ex->method,
                       .client = &ex->client->sa,
-                      .test = test_vars,
+                      .test = test_route,
                       .arg = ex};
-    struct str path = ex->path;
 
-    if (ex->worker->config->delete_uri_tail_slash && path.n > 1 && path.p[path.n - 1] == '/')
-        m.path = str_head(path, path.n - 1);
     ex->route = router_match(ex->hold->snapshot->router, &m);
 }
 
@@ -216,6 +229,9 @@ static bool step_route(struct exchange *ex)
     const struct snapshot *snap = ex->hold->snapshot;
     enum reason why = uri_normalise(ex->req.path, &ex->arena, &ex->path);
 
+    if (!why && ex->worker->config->strip_path_params &&
+        !uri_without_params(ex->path, &ex->arena, &ex->path))
+        why = REASON_BAD_URI_TRAVERSAL;
     ex->method = method_parse(ex->req.method);
     if (why) {
         ex->path = ex->req.path;

@@ -160,6 +160,10 @@ void exchange_op_done(struct exchange *ex);
 /* The exchange's log line identity and trail, for a panic. */
 void exchange_describe(void *ex, char *out, unsigned long size);
 
+/* The path as routes were matched by it: ex->path, unless config.yaml's apisix section says more.
+ */
+struct str exchange_match_path(struct exchange *ex);
+
 /* ---- phases.c: running plugins ---- */
 
 /* Runs a phase of both scopes from where it stands. NEXT: all went through; FAULT: a plugin failed,

@@ -295,12 +295,28 @@ static struct str v_matched_uri(struct exchange *ex, struct str arg)
     return ex->route ? route_uri(ex->route) : STR_NONE;
 }
 
+/* What the router said of the match: parameters, and three names of its own. */
+static struct str v_uri_param_(struct exchange *ex, struct str arg)
+{
+    const struct snapshot *snap = ex->hold->snapshot;
+
+    if (!ex->route)
+        return STR_NONE;
+    if (str_eq(arg, STR("_path")))
+        return route_uri(ex->route);
+    if (str_eq(arg, STR("_method")))
+        return ex->req.method;
+    if (str_eq(arg, STR("_host")))
+        return router_matched_host(snap->router, ex->route, ex->host, ex->req.host);
+    return router_param(snap->router, ex->route, exchange_match_path(ex), arg);
+}
+
 static struct str v_matched_host(struct exchange *ex, struct str arg)
 {
     (void)arg;
     if (!ex->route)
         return STR_NONE;
-    return router_matched_host(ex->hold->snapshot->router, ex->route, ex->host);
+    return router_matched_host(ex->hold->snapshot->router, ex->route, ex->host, ex->req.host);
 }
 
 /* ---- Upstream ---- */
@@ -599,6 +615,7 @@ static const struct {
     {"time_iso8601", v_time_iso8601},
     {"msec", v_msec},
     {"pid", v_pid},
+    {"uri_param_", v_uri_param_},
     {"http_", v_http_},
     {"arg_", v_arg_},
     {"cookie_", v_cookie_},

@@ -32,7 +32,11 @@ struct worker_config {
         replay_bytes; /* request body kept for a retry, and buffered before the upstream is ready */
     bool verify_upstreams;
     bool show_upstream_status; /* X-APISIX-Upstream-Status always, not only for 5xx */
-    bool delete_uri_tail_slash;
+    bool delete_uri_tail_slash, match_encoded_slash;
+    bool path_rules;        /* one of these two */
+    bool strip_path_params; /* normalize_uri_like_servlet */
+    size_t post_arg_max;    /* bytes of a body that post_arg.… is looked for in */
+    size_t graphql_max;
     struct addr *listen;
     unsigned nlisten;
     const struct access_log *access_log; /* NULL: none */

@@ -87,6 +87,62 @@ enum reason uri_normalise(struct str raw, struct arena *a, struct str *out)
     return REASON_NONE;
 }
 
+/* A segment whose parameters were taken off may not be one that a path is climbed by. */
+static bool segment_ok(struct str s, bool last)
+{
+    return (s.n || last) && !str_eq(s, STR(".")) && !str_eq(s, STR("..")) &&
+           !str_eq_nocase(s, STR("%2e")) && !str_eq_nocase(s, STR("%2e%2e"));
+}
+
+bool uri_without_params(struct str path, struct arena *a, struct str *out)
+{
+    struct str rest = path, segment, name, params;
+    bool more = true;
+
+    *out = path;
+    if (str_find(path, ';') < 0)
+        return true;
+    char *p = arena_bytes(a, path.n);
+    size_t n = 0;
+    while (more) {
+        more = str_cut(rest, '/', &segment, &rest);
+        if (str_cut(segment, ';', &name, &params) && !segment_ok(name, !more))
+            return false;
+        memcpy(p + n, name.p, name.n);
+        n += name.n;
+        if (more)
+            p[n++] = '/';
+    }
+    *out = str_make(p, n);
+    return true;
+}
+
+struct str uri_keep_slashes(struct str raw, struct str path, struct arena *a)
+{
+    if (str_search(raw, STR("%2F")) < 0 && str_search(raw, STR("%2f")) < 0)
+        return path;
+    if (!str_eq(uri_decode(raw, a, false), path))
+        return path;
+    char *p = arena_bytes(a, raw.n);
+    size_t n = 0;
+    for (size_t i = 0; i < raw.n; i++) {
+        int hi = -1, lo = -1;
+        if (raw.p[i] == '%' && raw.n - i > 2) {
+            hi = hex_value(raw.p[i + 1]);
+            lo = hex_value(raw.p[i + 2]);
+        }
+        if (hi < 0 || lo < 0) {
+            p[n++] = raw.p[i];
+            continue;
+        }
+        char c = (char)(hi << 4 | lo);
+        memcpy(p + n, c == '/' ? "%2F" : &c, c == '/' ? 3 : 1);
+        n += c == '/' ? 3 : 1;
+        i += 2;
+    }
+    return str_make(p, n);
+}
+
 struct str uri_decode(struct str s, struct arena *a, bool plus)
 {
     char *p = arena_bytes(a, s.n + 1);

@@ -12,6 +12,15 @@
  * byte, a path that climbs above the root. */
 enum reason uri_normalise(struct str raw, struct arena *a, struct str *out);
 
+/* The path without the parameters of its segments ("/a;v=1/b" is "/a/b"), as servlets read it.
+ * False where a parameter hides a dot segment or an empty one (APISIX: normalize_uri_like_servlet).
+ */
+bool uri_without_params(struct str path, struct arena *a, struct str *out);
+/* For matching alone: the path with its coded slashes kept as "%2F", the rest decoded. `path` is
+ * what uri_normalise made of raw: when more than decoding made it so, it is returned itself, so
+ * that no coded slash hides a dot segment (APISIX: match_uri_encoded_slash). */
+struct str uri_keep_slashes(struct str raw, struct str path, struct arena *a);
+
 /* Percent-decodes; '+' becomes a space when plus is set. Bad escapes are kept as they are. */
 struct str uri_decode(struct str s, struct arena *a, bool plus);
 /* Encodes what may not stand in a path (space, controls, '%', '?', '#', bytes over 0x7e), keeping

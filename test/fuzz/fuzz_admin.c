@@ -181,7 +181,7 @@ static const struct plugin key_auth = {
 };
 static const struct plugin *const plugins[] = {&key_auth, NULL};
 
-static const struct builder_env env = {.plugins = plugins, .router_host_first = true};
+static const struct builder_env env = {.plugins = plugins};
 static const struct admin_config config = {
     .key_required = false, .cors = true, .v3 = true, .prefix = {"/apisix", 7}, .plugins = plugins};
 

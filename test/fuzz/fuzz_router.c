@@ -72,24 +72,29 @@ static bool glob_plain(struct str g, struct str p, bool start)
     return glob_plain(str_from(g, 1), str_from(p, 1), g.p[0] == '/');
 }
 
+static bool with_params;
+
 /* Whether the pattern fits; how much of it counts: exact before any prefix. */
 static bool uri_fits(struct str uri, struct str path, size_t *rank)
 {
-    ptrdiff_t star = str_find(uri, '*');
+    ptrdiff_t star = str_find(uri, '*'), colon = with_params ? str_find(uri, ':') : -1;
     bool special = false;
 
-    if (star < 0) {
+    if (star < 0 && colon < 0) {
         *rank = SIZE_MAX;
         return str_eq(uri, path);
     }
-    *rank = (size_t)star;
-    if (!str_starts(path, str_head(uri, (size_t)star)))
+    *rank = (size_t)(star < 0 || (colon >= 0 && colon < star) ? colon : star);
+    if (!str_starts(path, str_head(uri, *rank)))
         return false;
     for (size_t i = 0; i < uri.n; i++)
         special |= (i == 0 || uri.p[i - 1] == '/') && (uri.p[i] == '*' || uri.p[i] == ':');
-    if ((size_t)star + 1 == uri.n || !special)
+    if ((uri.p[*rank] == '*' && *rank + 1 == uri.n) || !special)
         return true;
-    return glob_plain(uri, path, true);
+    if (!str_ends(uri, STR("/?")))
+        return glob_plain(uri, path, true);
+    return glob_plain(str_head(uri, uri.n - 1), path, true) ||
+           glob_plain(str_head(uri, uri.n - 2), path, true);
 }
 
 static bool host_fits(struct str pattern, struct str host, size_t *rank)
@@ -173,7 +178,9 @@ static void compare(const struct router *r, const struct model *model, const str
         return;
     }
     ASSERT(got && got->about == want.route->about && got->nth == want.route->nth);
-    ASSERT(str_eq(router_matched_host(r, got, m->host), want.host));
+    ASSERT(str_eq(router_matched_host(r, got, m->host, m->authority), want.host));
+    struct str value = router_param(r, got, m->path, STR("a"));
+    ASSERT(!value.p || (value.p >= m->path.p && value.p + value.n <= m->path.p + m->path.n));
 }
 
 /* ---- Changes ---- */
@@ -200,7 +207,7 @@ static struct model_route *route_take(struct input *in, int number)
     for (unsigned i = 0; i < n; i++) {
         unsigned nth = about->nuris;
         r->uri_text[i][0] = '/';
-        struct str rest = take_text(in, "/ab*:", 5, r->uri_text[i] + 1);
+        struct str rest = take_text(in, "/ab*:?", 6, r->uri_text[i] + 1);
         r->uris[nth] = str_make(r->uri_text[i], rest.n + 1);
         r->routes[nth] = (struct route){.about = about, .nth = nth, .methods = methods};
         if (nth == 0 || !str_eq(r->uris[nth], r->uris[0]))
@@ -239,14 +246,15 @@ static void ask(struct input *in, const struct router *now, const struct model *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
-    struct router router = {.host_first = take(&in, 2)}, old = router;
+    unsigned kind = take(&in, 3);
+    struct router router = {.host_first = kind == 1, .with_params = kind == 2}, old = router;
     struct model model = {0}, old_model = {0};
     struct garbage dead = {0};
     struct slabs slabs;
     struct trie_edit e = {.version = 1, .garbage = &dead, .slabs = &slabs};
 
     slabs_init(&slabs);
-
+    with_params = router.with_params;
     while (in.n) {
         unsigned what = take(&in, 8);
         int number = (int)take(&in, ROUTES);

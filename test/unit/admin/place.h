@@ -216,7 +216,7 @@ static inline void configure(struct place *p, const struct admin_config *with)
 
 static inline int place_make(void **state)
 {
-    static const struct builder_env env = {.plugins = plugins, .router_host_first = true};
+    static const struct builder_env env = {.plugins = plugins};
     struct place *p = calloc(1, sizeof(*p));
     struct str err = STR_NONE;
 

@@ -187,8 +187,9 @@ static inline bool put(struct builder *b, enum kind kind, const char *id, const 
 
 static inline struct builder *fake_builder(bool host_first)
 {
-    struct builder_env env = {
-        .plugins = fake_plugins, .router_host_first = host_first, .verify_upstreams = true};
+    struct builder_env env = {.plugins = fake_plugins,
+                              .router = host_first ? ROUTER_HOST_URI : ROUTER_URI,
+                              .verify_upstreams = true};
 
     return builder_new(&env);
 }

@@ -752,8 +752,8 @@ static void set_secret(struct builder *b, const char *uri, const char *text)
 static void test_secrets(void **state)
 {
     static const struct builder_secrets secrets = {.want = on_want, .manager = on_manager};
-    struct builder *b = builder_new(&(struct builder_env){
-        .plugins = fake_plugins, .router_host_first = true, .secrets = &secrets});
+    struct builder *b = builder_new(
+        &(struct builder_env){.plugins = fake_plugins, .secrets = &secrets});
 
     (void)state;
     asked_take();

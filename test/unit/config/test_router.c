@@ -89,6 +89,14 @@ static void bench_init(struct bench *b, bool host_first, const struct spec *spec
         add(b, 1, specs);
 }
 
+static void bench_init_params(struct bench *b, const struct spec *specs)
+{
+    bench_init(b, false, NULL);
+    b->r.with_params = true;
+    for (; specs->id; specs++)
+        add(b, 1, specs);
+}
+
 static void bench_fini(struct bench *b)
 {
     router_fini(&b->r);
@@ -139,7 +147,7 @@ static const char *ask_with(const struct router *r, const char *request, const c
     const struct route *route = router_match(r, &m);
     *out = (struct got){STR_NONE, STR_NONE};
     if (route)
-        *out = (struct got){route_uri(route), router_matched_host(r, route, m.host)};
+        *out = (struct got){route_uri(route), router_matched_host(r, route, m.host, m.authority)};
     snprintf(id, sizeof(id), "%.*s", STR_ARG(route ? route->about->id : STR("-")));
     return id;
 }
@@ -347,6 +355,145 @@ static void test_glob(void **state)
     check_both(specs, wants);
 }
 
+/* lua-resty-radixtree's own examples (t/parameter.t, README), and the order among patterns. */
+/* long: a table of patterns */
+static void test_params(void **state)
+{
+    static const struct spec specs[] = {
+        {.id = "rest", .uris = "/name/*name"},
+        {.id = "two", .uris = "/ids/:name/id/:id"},
+        {.id = "three", .uris = "/all/:name/id/:id/*other"},
+        {.id = "foo", .uris = "/:name/foo"},
+        {.id = "file", .uris = "/file/:filename"},
+        {.id = "user", .uris = "/user/:user"},
+        {.id = "age", .uris = "/user/:user/age/:age"},
+        {.id = "slash", .uris = "/end/:name/"},
+        {.id = "long", .uris = "/api/:v/test/api/projects/:p/clusters/:c/nodes/?"},
+        {.id = "medium", .uris = "/api/:v/test/api/projects/:p"},
+        {.id = "short", .uris = "/api/:v/test/*subpath"},
+        {.id = "exact", .uris = "/user/root"},
+        {.id = "post", .uris = "/file/:any", .methods = "POST", .priority = 1},
+        {.id = "star", .uris = "/user/r*"},
+        {.id = "mid", .uris = "/v1/gpt:generate"},
+        {.id = "host", .uris = "/user/:user", .hosts = "a.com", .priority = 2},
+        {0}};
+    static const struct want wants[] = {
+        {"GET - /name/json", "rest", "/name/*name", NULL},
+        {"GET - /name/", "rest", NULL, NULL},
+        {"GET - /name", "-", NULL, NULL},
+        {"GET - /ids/json/id/1", "two", "/ids/:name/id/:id", NULL},
+        {"GET - /ids/json/id/", "-", NULL, NULL},
+        {"GET - /ids/json", "-", NULL, NULL},
+        {"GET - /ids//id/1", "-", NULL, NULL},
+        {"GET - /all/json/id/1/foo/bar/gloo", "three", NULL, NULL},
+        {"GET - /json/", "-", NULL, NULL},
+        {"GET - /json/bar", "-", NULL, NULL},
+        {"GET - /json/foo", "foo", NULL, NULL},
+        {"GET - /json/foo/bar", "-", NULL, NULL},
+        {"GET - /json/bbb/foo", "-", NULL, NULL},
+        {"GET - /file/123&45@dd:d=test;", "file", NULL, NULL},
+        {"GET - /file/test_a-b+c.lua$", "file", NULL, NULL},
+        {"GET - /file/t!e*s't,(file)", "file", NULL, NULL},
+        {"POST - /file/x", "post", NULL, NULL},
+        {"GET - /user/foo", "user", NULL, NULL},
+        {"GET - /user/foo/age/26", "age", NULL, NULL},
+        {"GET - /user/root", "exact", NULL, NULL},
+        {"GET - /user/rooty", "star", NULL, NULL},
+        {"GET a.com /user/foo", "host", NULL, "a.com"},
+        {"GET a.com /user/foo/age/26", "age", NULL, ""},
+        {"GET - /end/json/", "slash", NULL, NULL},
+        {"GET - /end/json", "-", NULL, NULL},
+        {"GET - /api/v4/test/api/projects/saas/clusters/123/nodes/", "long", NULL, NULL},
+        {"GET - /api/v4/test/api/projects/saas/clusters/123/nodes", "long", NULL, NULL},
+        {"GET - /api/v4/test/api", "short", NULL, NULL},
+        {"GET - /api/v4/test/api/projects/saas", "medium", NULL, NULL},
+        /* A colon inside a segment cuts the pattern all the same. */
+        {"GET - /v1/gpt:generate", "mid", NULL, NULL},
+        {"GET - /v1/gpt5", "mid", NULL, NULL},
+        {"GET - /v1/gp", "-", NULL, NULL},
+        {0}};
+    struct bench b;
+
+    (void)state;
+    bench_init_params(&b, specs);
+    check(&b.r, wants);
+    bench_fini(&b);
+}
+
+/* What parameters stand for; where `:name` is plain text, a `*` still has a name. */
+static void test_param_values(void **state)
+{
+    static const struct spec specs[] = {{.id = "1", .uris = "/name/*name"},
+                                        {.id = "2", .uris = "/pre/*"},
+                                        {.id = "3", .uris = "/ids/:name/id/:id"},
+                                        {.id = "4", .uris = "/all/:name/*other"},
+                                        {.id = "5", .uris = "/mid/*a/x/*b"},
+                                        {.id = "6", .uris = "/twice/:a/:a"},
+                                        {.id = "7", .uris = "/opt/:a/?"},
+                                        {.id = "8", .uris = "/plain"},
+                                        {0}};
+    static const struct {
+        const char *request, *name, *value, *plain; /* plain: without parameters; "-": absent */
+    } rows[] = {
+        {"GET - /name/json", "name", "json", "json"},
+        {"GET - /name/", "name", "", ""},
+        {"GET - /name/a/b", "name", "a/b", "a/b"},
+        {"GET - /name/a", "other", "-", "-"},
+        {"GET - /pre/json/foo", ":ext", "json/foo", "json/foo"},
+        {"GET - /ids/json/id/1", "name", "json", "-"},
+        {"GET - /ids/json/id/1", "id", "1", "-"},
+        {"GET - /ids/json/id/1", "i", "-", "-"},
+        {"GET - /all/x/", "other", "", "-"},
+        {"GET - /all/x/y/z", "other", "y/z", "-"},
+        {"GET - /all/x/y/z", "name", "x", "-"},
+        {"GET - /mid/1/2/x/3", "a", "1/2", "1/2"},
+        {"GET - /mid/1/2/x/3", "b", "3", "3"},
+        {"GET - /twice/1/2", "a", "2", "-"},
+        {"GET - /opt/1/", "a", "1", "-"},
+        {"GET - /opt/1", "a", "1", "-"},
+        {"GET - /plain", "plain", "-", "-"},
+    };
+    struct got got;
+    struct bench b;
+
+    (void)state;
+    for (int params = 0; params < 2; params++) {
+        if (params)
+            bench_init_params(&b, specs);
+        else
+            bench_init(&b, true, specs);
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+            const char *id = ask_with(&b.r, rows[i].request, NULL, &got);
+            const char *want = params ? rows[i].value : rows[i].plain;
+            struct str value = STR_NONE, path = str_of(strchr(rows[i].request, '/'));
+            for (unsigned k = 0; k < b.n && *id != '-'; k++)
+                if (str_eq(b.routes[k].about->id, str_of(id)))
+                    value = router_param(&b.r, &b.routes[k], path, str_of(rows[i].name));
+            if (!str_eq(value.p ? value : STR("-"), str_of(want)))
+                fail_msg("%s, %s: \"%.*s\"", rows[i].request, rows[i].name, STR_ARG(value));
+        }
+        bench_fini(&b);
+    }
+}
+
+/* In routers that see the URI first, a host with a port is compared with the header as it came. */
+static void test_host_with_port(void **state)
+{
+    static const struct spec specs[] = {{.id = "port", .uris = "/a", .hosts = "foo.com:8080"}, {0}};
+    struct bench b;
+
+    (void)state;
+    for (int host_first = 0; host_first < 2; host_first++) {
+        struct match m = {
+            .host = STR("foo.com"), .authority = STR("foo.com:8080"), .path = STR("/a")};
+        bench_init(&b, host_first, specs);
+        assert_int_equal(router_match(&b.r, &m) != NULL, !host_first);
+        m.authority = STR("foo.com:80");
+        assert_null(router_match(&b.r, &m));
+        bench_fini(&b);
+    }
+}
+
 static void test_client(void **state)
 {
     static const struct spec specs[] = {
@@ -429,11 +576,12 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documented), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_fallback),   cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_any_host),   cmocka_unit_test(test_glob),
-        cmocka_unit_test(test_client),     cmocka_unit_test(test_cidr),
-        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_documented),     cmocka_unit_test(test_order),
+        cmocka_unit_test(test_fallback),       cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_any_host),       cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_params),         cmocka_unit_test(test_param_values),
+        cmocka_unit_test(test_host_with_port), cmocka_unit_test(test_client),
+        cmocka_unit_test(test_cidr),           cmocka_unit_test(test_versions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

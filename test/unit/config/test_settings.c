@@ -156,7 +156,7 @@ static void test_defaults(void **state)
     assert_str(s->server_header, "Eclusa/" ECLUSA_VERSION);
     assert_false(s->show_upstream_status);
     assert_false(s->delete_uri_tail_slash);
-    assert_true(s->router_host_first);
+    assert_int_equal(s->router, ROUTER_HOST_URI);
     assert_true(s->verify_upstreams);
     assert_null(s->trusted_certificate.p);
     assert_false(s->trusted_addresses_set);
@@ -299,7 +299,7 @@ static void test_everything_set(void **state)
     assert_int_equal(s->workers, 1);
     assert_true(s->show_upstream_status);
     assert_true(s->delete_uri_tail_slash);
-    assert_false(s->router_host_first);
+    assert_int_equal(s->router, ROUTER_URI);
     const json_t *cache = json_object_get(s->apisix, "proxy_cache");
     assert_int_equal(json_array_size(json_object_get(cache, "zones")), 1);
     assert_string_equal(json_string_value(json_object_get(cache, "cache_ttl")), "10s");
@@ -379,8 +379,6 @@ static const struct {
      "apisix.node_listen: \"nowhere\" is not an IP address"},
     {"apisix: {node_listen: 9180}",
      "http listen port 9180 conflicts with deployment.admin.admin_listen"},
-    {"apisix: {router: {http: radixtree_uri_with_parameter}}",
-     "apisix.router.http: \"radixtree_uri_with_parameter\" is not there yet"},
     {"apisix: {router: {http: r3}}",
      "failed to validate config: property \"apisix\" validation failed: property \"router\" "
      "validation failed: property \"http\" validation failed: matches none of the enum values"},

@@ -138,8 +138,7 @@ static void test_threads(void **state)
 {
     struct plugin marked = fake_b;
     const struct plugin *plugins[] = {&fake_auth, &marked, NULL};
-    struct builder_env env = {
-        .plugins = plugins, .router_host_first = true, .verify_upstreams = true};
+    struct builder_env env = {.plugins = plugins, .verify_upstreams = true};
     pthread_t threads[READERS];
     long bad[READERS] = {0};
     unsigned random = 12345;
