@@ -297,7 +297,7 @@ static bool make_codec(struct program *p, struct document_codec **codec)
         return true;
     struct seal *seal = seal_new(&sealing, &p->arena, &p->err);
     if (seal)
-        *codec = document_codec_new(seal, plugin_registry);
+        *codec = document_codec_new(seal, s->provider == PROVIDER_ETCD, plugin_registry);
     return seal != NULL;
 }
 
@@ -317,12 +317,16 @@ static bool start_keeper(struct program *p)
     if (!store)
         return fail(p, "store");
     struct document_codec *codec = NULL;
+    struct secrets_config reading = {
+        .ttl_ms = s->secret_ttl_ms, .retry_ms = s->secret_retry_ms, .ca = s->trusted_certificate};
     if (!make_codec(p, &codec)) {
         store->ops->close(store);
         return fail(p, "key of stored secrets");
     }
+    struct secrets *secrets = secrets_new(&reading);
+    env.secrets = secrets_hooks(secrets);
     p->builder = builder_new(&env);
-    p->keeper = keeper_start(store, codec, p->builder, on_publish, p);
+    p->keeper = keeper_start(store, codec, p->builder, secrets, on_publish, p);
     if (p->keeper)
         return true;
     p->err = STR("the stored configuration could not be read");

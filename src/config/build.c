@@ -427,7 +427,8 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
     if (value) {
         new = compile(&c, item, value, &resolved);
         if (!new)
-            log_error("%.*s is kept out: %.*s", STR_ARG(c.key), STR_ARG(refs_message(&c)));
+            log_write(refs_level(&c, LOG_ERROR), "%.*s is kept out: %.*s", STR_ARG(c.key),
+                      STR_ARG(refs_message(&c)));
     }
     bad_set(b, c.key, !value || new ? STR_NONE : refs_message(&c));
     refs_keep(&c, revision, value);

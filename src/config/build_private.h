@@ -7,6 +7,7 @@
 
 #include "base/garbage.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/trie.h"
 #include "config/build.h"
 #include "config/model.h"
@@ -167,9 +168,10 @@ struct compile {
     struct arena scratch; /* the parsed document, messages */
     struct object *o;
     struct str err;
-    bool refs_stay; /* references in the document are let be, as APISIX checks a write */
-    bool resolved;  /* some were replaced: err may quote what no log must have */
-    bool missing;   /* err is about one that cannot be */
+    bool refs_stay;  /* references in the document are let be, as APISIX checks a write */
+    bool resolved;   /* some were replaced: err may quote what no log must have */
+    bool missing;    /* err is about one that cannot be */
+    bool on_its_way; /* and will be told soon, one way or the other */
     struct reference **secrets; /* that the document refers to */
     unsigned nsecrets;
 };
@@ -215,6 +217,8 @@ bool compile_is_reference(struct str s);
 bool refs_resolve(struct compile *c, const json_t *value, json_t **out);
 /* compile_fail when a reference is left in it, which says which; c->missing tells. */
 bool refs_gone(struct compile *c, const char *where, json_t *v);
+/* At which level it is worth saying that something cannot be used. */
+enum log_level refs_level(const struct compile *c, enum log_level level);
 /* c->err as a log may have it: without what references stand for. */
 struct str refs_message(const struct compile *c);
 /* Keeps the document for when one of its secrets changes, instead of the one before it; forgets

@@ -267,6 +267,7 @@ static json_t *secret_find(struct compile *c, struct str uri, struct str *why)
         secret_note(c, r);
     if (r && r->value)
         return json_incref(r->value);
+    c->on_its_way = r && !r->why;
     *why = r && r->why ? arena_str(&c->scratch, str_of(r->why)) : STR("it was not read yet");
     return NULL;
 }
@@ -319,6 +320,7 @@ bool refs_gone(struct compile *c, const char *where, json_t *v)
 
     if (json_is_string(v) && compile_is_reference(text_of(v))) {
         struct str text = text_of(v), why = STR("it stands for a reference");
+        c->on_its_way = false;
         json_decref(reference_find(c, text, &why));
         c->missing = true;
         return compile_fail(c, "%s%.*s: %.*s", where, STR_ARG(text), STR_ARG(why));
@@ -326,6 +328,11 @@ bool refs_gone(struct compile *c, const char *where, json_t *v)
     json_array_foreach(v, i, child) if (!refs_gone(c, where, child)) return false;
     json_object_foreach(v, key, child) if (!refs_gone(c, where, child)) return false;
     return true;
+}
+
+enum log_level refs_level(const struct compile *c, enum log_level level)
+{
+    return c->missing && c->on_its_way ? LOG_INFO : level;
 }
 
 struct str refs_message(const struct compile *c)

@@ -78,15 +78,13 @@ bool compile_ssl(struct compile *c, const struct ssl_doc *d)
 /* Its id in the store is "MANAGER/ID". */
 bool compile_secret(struct compile *c)
 {
-    const struct model_manager *m = model_managers;
+    const struct fields *fields = model_manager_fields(c->id);
     struct str manager, rest, err;
 
     str_cut(c->id, '/', &manager, &rest);
-    while (m->name.p && !str_eq(m->name, manager))
-        m++;
-    if (!m->name.p)
+    if (!fields)
         return compile_fail(c, "invalid secret manager: %.*s", STR_ARG(manager));
-    if (!fields_check(m->fields, c->value, &c->scratch, &err))
+    if (!fields_check(fields, c->value, &c->scratch, &err))
         return compile_fail_schema(c, "%.*s", STR_ARG(err));
     return true;
 }

@@ -11,6 +11,7 @@
  * The order is the order in which documents are compiled at start: what is referred to comes first.
  */
 #define KINDS(X)                                             \
+    X(SECRET, "secrets", "secret")                           \
     X(UPSTREAM, "upstreams", "upstream")                     \
     X(SERVICE, "services", "service")                        \
     X(PLUGIN_CONFIG, "plugin_configs", "plugin config")      \
@@ -20,8 +21,7 @@
     X(CONSUMER, "consumers", "consumer")                     \
     X(CREDENTIAL, "credentials", "credential")               \
     X(ROUTE, "routes", "route")                              \
-    X(SSL, "ssls", "ssl")                                    \
-    X(SECRET, "secrets", "secret")
+    X(SSL, "ssls", "ssl")
 enum kind {
 #define KIND_ENUM(constant, collection, noun) KIND_##constant,
     KINDS(KIND_ENUM)

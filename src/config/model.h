@@ -114,11 +114,8 @@ struct ssl_doc {
     struct field_list protocols; /* of int */
 };
 
-/* A secret manager and what its documents hold; checked only. */
-struct model_manager {
-    struct str name; /* absent: behind the last one */
-    const struct fields *fields;
-};
+/* What a secret manager's documents ("MANAGER/ID") hold; NULL: there is no such manager. */
+const struct fields *model_manager_fields(struct str id);
 
 /* `_meta` in a plugin's configuration. */
 struct meta_doc {
@@ -131,7 +128,6 @@ struct meta_doc {
 extern const struct field model_id_rows[], model_label_row, model_host_row;
 extern const struct fields model_timeout_fields, model_upstream_fields, model_meta_fields;
 extern const struct fields model_ssl_fields;
-extern const struct model_manager model_managers[];
 extern const char *const model_methods[]; /* in the order of enum method */
 
 #define MODEL_HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"

@@ -111,7 +111,21 @@ static const struct fields vault_fields = {vault_rows, .open = true};
 static const struct fields aws_fields = {aws_rows, .open = true};
 static const struct fields gcp_fields = {gcp_rows, gcp_rules, .open = true};
 
-const struct model_manager model_managers[] = {{{"vault", 5}, &vault_fields},
-                                               {{"aws", 3}, &aws_fields},
-                                               {{"gcp", 3}, &gcp_fields},
-                                               {.fields = NULL}};
+static const struct manager {
+    struct str name; /* absent: behind the last one */
+    const struct fields *fields;
+} managers[] = {{{"vault", 5}, &vault_fields},
+                {{"aws", 3}, &aws_fields},
+                {{"gcp", 3}, &gcp_fields},
+                {.fields = NULL}};
+
+const struct fields *model_manager_fields(struct str id)
+{
+    const struct manager *m = managers;
+    struct str manager, rest;
+
+    str_cut(id, '/', &manager, &rest);
+    while (m->name.p && !str_eq(m->name, manager))
+        m++;
+    return m->fields;
+}

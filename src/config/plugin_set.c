@@ -261,8 +261,9 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     if (c->strict)
         return false;
     bool guard = entry_is_guard(entry);
-    log_warn("%.*s: plugin %s: %.*s: %s", STR_ARG(c->key), entry->name, STR_ARG(refs_message(c)),
-             guard ? "what it guards is closed" : "the plugin is left out");
+    log_write(refs_level(c, LOG_WARN), "%.*s: plugin %s: %.*s: %s", STR_ARG(c->key), entry->name,
+              STR_ARG(refs_message(c)),
+              guard ? "what it guards is closed" : "the plugin is left out");
     c->err = STR_NONE;
     c->missing = false;
     entry->use = (struct plugin_use){0};

@@ -251,6 +251,8 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
         return load_fail(l, "apisix.proxy_mode: only \"http\" is there yet");
     s->router = (enum router_kind)raw->router->http;
     s->show_upstream_status = raw->show_upstream_status;
+    s->secret_ttl_ms = raw->lru->secret->ttl * 1000;
+    s->secret_retry_ms = raw->lru->secret->neg_ttl * 1000;
     s->delete_uri_tail_slash = raw->delete_uri_tail_slash;
     s->match_encoded_slash = raw->match_encoded_slash;
     s->strip_path_params = raw->strip_path_params;

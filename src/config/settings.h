@@ -115,6 +115,7 @@ struct settings {
     struct settings_http http;
     struct settings_dns dns;
     struct settings_encryption encryption;
+    int64_t secret_ttl_ms, secret_retry_ms; /* of what `$secret://` refers to */
 
     struct str server_header; /* of our responses; empty: none is sent */
     bool show_upstream_status;

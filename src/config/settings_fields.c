@@ -103,6 +103,23 @@ static const struct fields encryption_fields = {
 static const struct field proxy_cache_row = {.type = FIELD_MAP};
 static const char *const proxy_modes[] = {"http", "stream", "http&stream", NULL};
 
+static const struct field lru_secret_rows[] = {
+    {"ttl", FIELD_INT, .at = offsetof(struct raw_lru_secret, ttl), .min = 1, .max = 86400 * 366,
+     .def = "300", .doc = "Seconds after which a secret is read again."},
+    {"neg_ttl", FIELD_INT, .at = offsetof(struct raw_lru_secret, neg_ttl), .min = 1,
+     .max = 86400 * 366, .def = "60",
+     .doc = "And after which one that could not be read is tried again."},
+    {0},
+};
+static const struct fields lru_secret_fields = {
+    lru_secret_rows, .size = sizeof(struct raw_lru_secret), .open = true};
+static const struct field lru_rows[] = {
+    {"secret", FIELD_OBJECT, .at = offsetof(struct raw_lru, secret), .fields = &lru_secret_fields,
+     .def = "{}"},
+    {0},
+};
+static const struct fields lru_fields = {lru_rows, .size = sizeof(struct raw_lru), .open = true};
+
 #define AT(member) .at = offsetof(struct raw_apisix, member)
 static const struct field apisix_rows[] = {
     {"node_listen", FIELD_ANY_OF, AT(node_listen), .of = node_listen_rows, .def = "9080",
@@ -144,6 +161,7 @@ static const struct field apisix_rows[] = {
      .doc = "How long a DNS server may take."},
     {"ssl", FIELD_OBJECT, AT(ssl), .fields = &ssl_fields, .def = "{}"},
     {"data_encryption", FIELD_OBJECT, AT(encryption), .fields = &encryption_fields, .def = "{}"},
+    {"lru", FIELD_OBJECT, AT(lru), .fields = &lru_fields, .def = "{}"},
     {"trusted_addresses", FIELD_LIST, AT(trusted_addresses), .flags = FIELD_UNIQUE,
      .of = &string_row, .min = 1,
      .doc = "Addresses and networks whose X-Forwarded-* headers are believed."},
@@ -439,7 +457,8 @@ const char *const settings_idle_keys[] = {
     "apisix.extra_lua_cpath",
     "apisix.extra_lua_path",
     "apisix.id",
-    "apisix.lru",
+    "apisix.lru.secret.count",
+    "apisix.lru.secret.neg_count",
     "apisix.lua_module_hook",
     "apisix.proxy_protocol",
     "apisix.router.ssl",

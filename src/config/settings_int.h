@@ -18,7 +18,16 @@ struct raw_encryption {
     json_t *keyring;
 };
 
+struct raw_lru_secret {
+    int64_t ttl, neg_ttl; /* s */
+};
+
+struct raw_lru {
+    struct raw_lru_secret *secret;
+};
+
 struct raw_apisix {
+    struct raw_lru *lru;
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
         delete_uri_tail_slash, match_encoded_slash, strip_path_params;

@@ -32,9 +32,10 @@ bool curl_load(struct arena *a, struct str *err)
         /* POSIX's way from an object pointer to a function's. */
         memcpy((char *)&curl + functions[i].at, &found, sizeof(found));
     }
-    if (library)
+    if (library && curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
         return true;
     const char *why = dlerror();
-    *err = arena_printf(a, "etcd needs libcurl (Debian: libcurl4): %s", why ? why : "not found");
+    *err = arena_printf(a, "libcurl is needed (Debian: libcurl4): %s",
+                        why ? why : "it cannot be used");
     return false;
 }

@@ -18,6 +18,8 @@
     X(global_init, curl_global_init)                 \
     X(easy_init, curl_easy_init)                     \
     X(easy_cleanup, curl_easy_cleanup)               \
+    X(easy_reset, curl_easy_reset)                   \
+    X(easy_perform, curl_easy_perform)               \
     X(easy_setopt, curl_easy_setopt)                 \
     X(easy_getinfo, curl_easy_getinfo)               \
     X(easy_strerror, curl_easy_strerror)             \
@@ -41,8 +43,8 @@ struct curl_functions {
 /* Filled by curl_load. */
 extern struct curl_functions curl;
 
-/* Loads libcurl once in the process, before the threads that use it. False with a message in the
- * arena when it is not installed. */
+/* Loads and sets up libcurl once in the process; from one thread at a time, before those that use
+ * it. False with a message in the arena when it is not installed. */
 bool curl_load(struct arena *a, struct str *err);
 
 #endif

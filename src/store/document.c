@@ -6,6 +6,7 @@
 #include "base/panic.h"
 #include "base/trie.h"
 #include "config/fields.h"
+#include "config/model.h"
 
 struct str document_prefix(struct arena *a, enum kind kind)
 {
@@ -94,16 +95,19 @@ struct str document_text(struct arena *a, const json_t *value)
 
 struct document_codec {
     struct seal *seal;
+    bool shared;
     struct trie *plugins; /* by name */
 };
 
 static const struct trie_edit own = {.version = 1};
 
-struct document_codec *document_codec_new(struct seal *seal, const struct plugin *const *plugins)
+struct document_codec *document_codec_new(struct seal *seal, bool shared,
+                                          const struct plugin *const *plugins)
 {
     struct document_codec *codec = mem_zero(sizeof(*codec));
 
     codec->seal = seal;
+    codec->shared = shared;
     for (size_t i = 0; plugins[i]; i++)
         trie_set(&codec->plugins, &own, str_of(plugins[i]->name), TRIE_EXACT,
                  (void *)(uintptr_t)plugins[i]);
@@ -119,6 +123,13 @@ void document_codec_free(struct document_codec *codec)
     free(codec);
 }
 
+static struct str member_id(const json_t *value)
+{
+    const char *id = json_string_value(json_object_get(value, "id"));
+
+    return id ? str_of(id) : STR("");
+}
+
 /* Calls visit for each secret of a document. */
 static void each_secret(const struct document_codec *codec, enum kind kind, json_t *value,
                         void (*visit)(void *arg, json_t *string), void *arg)
@@ -127,9 +138,14 @@ static void each_secret(const struct document_codec *codec, enum kind kind, json
     json_t *conf;
 
     fields_secrets(kinds[kind].fields, value, visit, arg);
+    if (kind == KIND_SECRET) {
+        const struct fields *fields = codec->shared ? NULL : model_manager_fields(member_id(value));
+        if (fields)
+            fields_secrets(fields, value, visit, arg);
+        return;
+    }
     if (kind == KIND_PLUGIN_METADATA) {
-        const char *id = json_string_value(json_object_get(value, "id"));
-        const struct plugin *p = id ? trie_get(codec->plugins, str_of(id), TRIE_EXACT) : NULL;
+        const struct plugin *p = trie_get(codec->plugins, member_id(value), TRIE_EXACT);
         if (p && p->metadata)
             fields_secrets(p->metadata, value, visit, arg);
         return;

@@ -15,9 +15,11 @@
 /* Where secrets are and how they are sealed; const once made. */
 struct document_codec;
 
-/* Takes the seal over. `plugins` (NULL-ended): all that are built in, enabled or not, so that their
- * stored secrets are opened in any case. */
-struct document_codec *document_codec_new(struct seal *seal, const struct plugin *const *plugins);
+/* Takes the seal over. `shared`: with APISIX, which does not seal what the documents of secret
+ * managers hold, and must be able to read it. `plugins` (NULL-ended): all that are built in,
+ * enabled or not, so that their stored secrets are opened in any case. */
+struct document_codec *document_codec_new(struct seal *seal, bool shared,
+                                          const struct plugin *const *plugins);
 /* NULL is let pass. */
 void document_codec_free(struct document_codec *codec);
 

@@ -544,8 +544,6 @@ struct store *store_etcd_open(const struct etcd_config *config, struct arena *a,
 
     if (!curl_load(a, err))
         return NULL;
-    if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        PANIC("curl cannot be used");
     int lock = data_dir_lock(config->data_dir, a, err);
     if (lock < 0)
         return NULL;

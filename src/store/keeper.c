@@ -17,6 +17,10 @@
  * long, and so on. */
 enum { RECLAIM_FIRST_MS = 20, RECLAIM_LAST_MS = 5000 };
 
+/* Longest wait at the start for secrets that are kept elsewhere: what needs one is closed until it
+ * comes. */
+enum { SECRETS_WAIT_MS = 6000 };
+
 struct task {
     struct task *next;
     void (*run)(void *arg, struct keeper *k);
@@ -27,6 +31,7 @@ struct keeper {
     struct store *store;
     struct document_codec *codec;
     struct builder *builder;
+    struct secrets *secrets; /* NULL: none */
     keeper_publish_fn *publish;
     void *arg;
     pthread_t thread;
@@ -42,6 +47,7 @@ struct keeper {
     struct task *first, **last;
     bool stopping;
     struct store_batch *brought, **brought_last; /* by the store's watch */
+    struct secret_news *news, **news_last;
     const struct snapshot *current; /* written by the thread alone, with the mutex held */
 };
 
@@ -279,6 +285,47 @@ static void on_changed(void *arg, struct store_batch *batch)
         keeper_post(k, brought_apply, NULL);
 }
 
+/* ---- Secrets kept elsewhere --------------------------------------------------------------------
+ */
+
+/* Takes in what has come until now. */
+static void news_take(struct keeper *k)
+{
+    pthread_mutex_lock(&k->mutex);
+    struct secret_news *news = k->news;
+    k->news = NULL;
+    k->news_last = &k->news;
+    pthread_mutex_unlock(&k->mutex);
+    while (news) {
+        struct secret_news *next = news->next;
+        builder_secret_set(k->builder, str_of(news->uri), news->value,
+                           str_of(news->why ? news->why : ""));
+        secret_news_free(news);
+        news = next;
+    }
+}
+
+static void news_apply(void *arg, struct keeper *k)
+{
+    (void)arg;
+    news_take(k);
+    current_publish(k);
+}
+
+/* On the secrets' thread. */
+static void on_news(void *arg, struct secret_news *news)
+{
+    struct keeper *k = arg;
+
+    pthread_mutex_lock(&k->mutex);
+    bool first = !k->news;
+    *k->news_last = news;
+    k->news_last = &news->next;
+    pthread_mutex_unlock(&k->mutex);
+    if (first)
+        keeper_post(k, news_apply, NULL);
+}
+
 /* ---- The thread --------------------------------------------------------------------------------
  */
 
@@ -386,6 +433,16 @@ static void keeper_free(struct keeper *k)
     if (k->current)
         snapshot_put(k->current);
     builder_free(k->builder);
+    secrets_free(k->secrets);
+    for (struct secret_news *news = k->news, *next; news; news = next) {
+        next = news->next;
+        secret_news_free(news);
+    }
+    while (k->first) {
+        struct task *task = k->first;
+        k->first = task->next;
+        free(task);
+    }
     echo_fini(&k->own);
     echo_fini(&k->doubtful);
     trie_free(k->unknown_kinds);
@@ -411,7 +468,8 @@ static bool thread_start(struct keeper *k)
 }
 
 struct keeper *keeper_start(struct store *store, struct document_codec *codec,
-                            struct builder *builder, keeper_publish_fn *publish, void *arg)
+                            struct builder *builder, struct secrets *secrets,
+                            keeper_publish_fn *publish, void *arg)
 {
     struct keeper *k = mem_zero(sizeof(*k));
     pthread_condattr_t monotonic;
@@ -419,10 +477,12 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
     *k = (struct keeper){.store = store,
                          .codec = codec,
                          .builder = builder,
+                         .secrets = secrets,
                          .publish = publish,
                          .arg = arg,
                          .last = &k->first,
-                         .brought_last = &k->brought};
+                         .brought_last = &k->brought,
+                         .news_last = &k->news};
     echo_init(&k->own);
     echo_init(&k->doubtful);
     pthread_mutex_init(&k->mutex, NULL);
@@ -430,9 +490,17 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&k->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    if (secrets)
+        secrets_tell(secrets, on_news, k);
     if (!load_all(k)) {
+        if (secrets)
+            secrets_stop(secrets);
         keeper_free(k);
         return NULL;
+    }
+    if (secrets) {
+        secrets_wait(secrets, SECRETS_WAIT_MS);
+        news_take(k);
     }
     current_renew(k);
     if (!thread_start(k))
@@ -457,6 +525,8 @@ void keeper_stop(struct keeper *k)
 {
     if (k->store->ops->unwatch)
         k->store->ops->unwatch(k->store);
+    if (k->secrets)
+        secrets_stop(k->secrets);
     pthread_mutex_lock(&k->mutex);
     k->stopping = true;
     pthread_cond_signal(&k->wake);

@@ -7,6 +7,7 @@
 
 #include "config/build.h"
 #include "store/document.h"
+#include "store/secrets.h"
 #include "store/store.h"
 
 struct keeper;
@@ -14,13 +15,16 @@ struct keeper;
 /* Called on the keeper's thread with a new snapshot (one reference per call is the callee's). */
 typedef void keeper_publish_fn(void *arg, const struct snapshot *snapshot);
 
-/* Takes ownership of store, codec (NULL: secrets are not sealed) and builder. Reads all documents
+/* Takes ownership of store, codec (NULL: secrets are not sealed), builder and of `secrets`, those
+ * whose hooks the builder has (NULL: none). Reads all documents
  * and builds the first snapshot before it returns, so that the first request finds the stored
- * configuration; then starts the thread. A document whose secrets cannot be opened is kept out and
+ * configuration; then starts the thread. Secrets that documents refer to are waited for, some
+ * seconds at most. A document whose secrets cannot be opened is kept out and
  * logged. The first snapshot is not published: take it with keeper_snapshot. NULL when the store
- * cannot be read (it is in the log); store, codec and builder are gone then. */
+ * cannot be read (it is in the log); all that was taken is gone then. */
 struct keeper *keeper_start(struct store *store, struct document_codec *codec,
-                            struct builder *builder, keeper_publish_fn *publish, void *arg);
+                            struct builder *builder, struct secrets *secrets,
+                            keeper_publish_fn *publish, void *arg);
 /* From now on what others write to the store is applied and published as it comes: call it once
  * publish can be called. Does nothing for a store that is our own. */
 void keeper_watch(struct keeper *k);

@@ -295,7 +295,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     log_setup(quiet, LOG_WARN);
     m->store.ops = &memory_ops;
-    struct keeper *keeper = keeper_start(&m->store, NULL, builder_new(&env), on_publish, NULL);
+    struct keeper *keeper = keeper_start(&m->store, NULL, builder_new(&env), NULL, on_publish,
+                                         NULL);
     struct admin *admin = admin_new(&config, keeper);
     for (int i = 0; i < REQUESTS_MAX && rest.n > 0; i++) {
         ptrdiff_t end = str_search(rest, STR("\n%%\n"));

@@ -227,7 +227,7 @@ static inline int place_make(void **state)
     p->fragile->store.ops = &fragile_ops;
     p->fragile->real = store_sqlite_open(str_of(p->dir), &p->a, &err);
     assert_non_null(p->fragile->real);
-    p->keeper = keeper_start(&p->fragile->store, NULL, builder_new(&env), on_publish, NULL);
+    p->keeper = keeper_start(&p->fragile->store, NULL, builder_new(&env), NULL, on_publish, NULL);
     assert_non_null(p->keeper);
     configure(p, &config);
     *state = p;

@@ -132,7 +132,7 @@ static void start(struct place *p)
     p->builder = calloc(1, sizeof(*p->builder));
     pthread_mutex_init(&p->builder->mutex, NULL);
     pthread_cond_init(&p->builder->moved, NULL);
-    p->keeper = keeper_start(store, NULL, p->builder, on_publish, p);
+    p->keeper = keeper_start(store, NULL, p->builder, NULL, on_publish, p);
     assert_non_null(p->keeper);
 }
 

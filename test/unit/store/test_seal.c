@@ -405,7 +405,7 @@ static int count_of(struct str s, struct str what)
 static void test_documents(void **state)
 {
     struct place *p = *state;
-    struct document_codec *codec = document_codec_new(seal_with(p, true, NULL, 0), plugins);
+    struct document_codec *codec = document_codec_new(seal_with(p, true, NULL, 0), false, plugins);
 
     for (size_t i = 0; i < COUNT(samples); i++) {
         const struct sample *sample = &samples[i];
@@ -437,14 +437,14 @@ static void test_documents(void **state)
 static void test_documents_not_opened(void **state)
 {
     struct place *p = *state;
-    struct document_codec *codec = document_codec_new(seal_with(p, true, NULL, 0), plugins);
+    struct document_codec *codec = document_codec_new(seal_with(p, true, NULL, 0), false, plugins);
     json_t *value = json_loads(samples[0].text, 0, NULL);
     struct str stored = document_encode(codec, &p->a, KIND_ROUTE, value);
     struct document_secrets found;
 
     document_codec_free(codec);
     unlink(p->key);
-    codec = document_codec_new(seal_with(p, true, ring, 1), plugins);
+    codec = document_codec_new(seal_with(p, true, ring, 1), false, plugins);
     json_t *got = document_decode(codec, KIND_ROUTE, stored, &found);
     assert_int_equal(found.locked, 2);
     assert_int_equal(found.odd, 0);
