@@ -200,9 +200,9 @@ void worker_stop(struct worker *w)
     give_order(w, on_stop);
 }
 
-void worker_join(struct worker *w)
+/* Its thread has ended, or was never started. */
+static void worker_free(struct worker *w)
 {
-    pthread_join(w->id, NULL);
     server_free(w->server);
     live_free(w->live);
     pools_free(w->pools);
@@ -213,4 +213,10 @@ void worker_join(struct worker *w)
     free(w->hold);
     thread_fini(&w->thread);
     free(w);
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->id, NULL);
+    worker_free(w);
 }

@@ -312,3 +312,16 @@ def test_nothing_leaks(gw, upstream):
         with gw.connect() as w:
             w.send(b"POST / HTTP/1.1\r\nContent-Le")
     wire.wait_until(f"{before} descriptors", lambda: fds() <= before + 2)
+
+
+def test_verified_takes_no_unverified_connection(make_gw, make_upstream, certs):
+    """The same server behind two upstreams: a connection that was made without verification serves no other."""
+    gw = make_gw(nginx_config={"worker_processes": 1})
+    server = make_upstream(certs["context"])
+    fields = {"type": "roundrobin", "scheme": "https", "pass_host": "node", "nodes": {server.node: 1}}
+    gw.route("/open", {**fields, "tls": {"verify": False}})
+    gw.route("/strict", fields)
+    for _ in range(2):
+        assert [gw.get(path).status for path in ("/open", "/strict", "/open")] == [200, 502, 200]
+    assert [r.target for r in server.requests] == ["/open"] * 4
+    assert "the upstream's certificate could not be verified" in gw.log
