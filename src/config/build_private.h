@@ -142,7 +142,7 @@ struct builder {
     struct list versions; /* oldest first; the last one is the newest, held by the builder */
 };
 
-enum warning { WARN_BALANCE = 1 << 0, WARN_CHECKS = 1 << 1, WARN_CLIENT_CERT = 1 << 2 };
+enum warning { WARN_CHECKS = 1 << 0, WARN_CLIENT_CERT = 1 << 1 };
 
 /* For tries that only the builder sees. */
 extern const struct trie_edit builder_own;

@@ -16,8 +16,6 @@ enum {
     WEIGHT_MAX = 1 << 24, /* keeps sums of weights small; larger ones count as this */
 };
 
-/* What this version balances in another way: accepted, since each request is still answered by a
- * node of the upstream. */
 static const struct {
     struct str type;
     enum balance balance;
@@ -180,7 +178,38 @@ static bool is_hash_var(struct str s)
     return str_starts(s, STR("arg_")) && is_word(str_from(s, 4));
 }
 
-static bool check_chash(struct compile *c, const struct upstream_doc *d)
+/* As variables of headers are named. */
+static struct str header_name(struct arena *a, struct str key)
+{
+    char *p = arena_bytes(a, key.n);
+
+    for (size_t i = 0; i < key.n; i++)
+        p[i] = key.p[i] == '-' ? '_' : ascii_lower(key.p[i]);
+    return str_make(p, key.n);
+}
+
+/* What the request is known by. */
+static const struct text *hash_text(struct compile *c, const struct upstream_doc *d)
+{
+    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, c->value};
+    struct arena *a = &c->scratch;
+
+    switch ((enum hash_on)d->hash_on) {
+    case HASH_VARS:
+        return build_var(&build, d->key);
+    case HASH_HEADER:
+        return build_var(&build, arena_join(a, STR("http_"), header_name(a, d->key)));
+    case HASH_COOKIE:
+        return build_var(&build, arena_join(a, STR("cookie_"), d->key));
+    case HASH_CONSUMER:
+        return build_var(&build, STR("consumer_name"));
+    case HASH_COMBINATIONS:
+        return build_text(&build, d->key);
+    }
+    return NULL;
+}
+
+static bool chash_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
 {
     const char *pattern = NULL;
 
@@ -194,6 +223,7 @@ static bool check_chash(struct compile *c, const struct upstream_doc *d)
     if (pattern)
         return compile_fail_schema(c, "failed to match pattern \"%s\" with \"%.*s\"", pattern,
                                    STR_ARG(d->key));
+    u->hash_on = hash_text(c, d);
     return true;
 }
 
@@ -202,14 +232,9 @@ static bool balance_compile(struct compile *c, const struct upstream_doc *d, str
     for (size_t i = 0; i < sizeof(balances) / sizeof(balances[0]); i++) {
         if (!str_eq(d->type, balances[i].type))
             continue;
-        u->balance = BALANCE_ROUNDROBIN;
-        if (balances[i].balance == BALANCE_ROUNDROBIN)
-            return true;
-        if (!c->strict)
-            builder_warn_once(c->b, WARN_BALANCE,
-                              "%.*s: type \"%.*s\" is served as roundrobin by this version",
-                              STR_ARG(c->key), STR_ARG(d->type));
-        return balances[i].balance == BALANCE_CHASH ? check_chash(c, d) : true;
+        u->balance = balances[i].balance;
+        u->peers = u->balance == BALANCE_EWMA || u->balance == BALANCE_LEAST_CONN;
+        return u->balance != BALANCE_CHASH || chash_compile(c, d, u);
     }
     return compile_fail(c, "type \"%.*s\" is not supported by this version", STR_ARG(d->type));
 }

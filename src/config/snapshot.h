@@ -87,6 +87,14 @@ struct node {
     int priority;      /* larger is tried first */
 };
 
+/* Slow start. */
+struct warm_up {
+    int64_t window_ms, interval_ms;
+    int64_t grace_ms;  /* what is first seen so soon after the start of the process was there */
+    double min_share;  /* of the weight, to begin with */
+    double aggression; /* above 1: more at the beginning */
+};
+
 struct timeouts {
     int64_t connect_ms, send_ms, read_ms;
 };
@@ -108,8 +116,10 @@ struct upstream {
     int64_t retry_timeout_ms; /* 0: none */
     int retries;              /* -1: as many as there are other nodes */
     enum balance balance;
-    struct str upstream_host; /* for PASS_HOST_REWRITE */
-    struct str key;           /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
+    const struct text *hash_on;    /* chash: what a request is known by; NULL: not chash */
+    const struct warm_up *warm_up; /* NULL: none */
+    struct str upstream_host;      /* for PASS_HOST_REWRITE */
+    struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
     struct str id, name;
 };
 

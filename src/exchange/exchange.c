@@ -152,6 +152,8 @@ static bool step_log(struct exchange *ex)
 {
     if (ex->leg.client)
         proxy_abandon(ex, REASON_NOT_KEPT);
+    if (ex->pick.peer)
+        proxy_let_go(ex);
     log_phase_run(ex);
     ex->worker->thread.count.by_reason[ex->reason]++;
     access_log_write(ex);

@@ -192,6 +192,8 @@ bool step_send(struct exchange *ex);
 void proxy_body(struct exchange *ex, struct str data, bool last);
 /* Gives up the connection, if any. */
 void proxy_abandon(struct exchange *ex, enum reason why);
+/* The exchange has ended, and with it what its endpoint's peer counts; only where it has one. */
+void proxy_let_go(struct exchange *ex);
 
 /* ---- respond.c: the client's side ---- */
 

@@ -2,10 +2,12 @@
 /* The upstream side of an exchange: choosing an endpoint, sending the request, trying again. */
 #include <errno.h>
 
+#include "base/hash.h"
 #include "base/panic.h"
 #include "exchange/exchange.h"
 #include "exchange/worker.h"
 #include "http/uri.h"
+#include "upstream/ewma.h"
 
 static const struct leg_handler leg_handler;
 static void try_failed(struct exchange *ex, enum reason why, const char *detail);
@@ -27,6 +29,31 @@ static const struct timeouts *timeouts_of(const struct exchange *ex)
 
 /* ---- Choosing
  * ------------------------------------------------------------------------------------ */
+
+void proxy_let_go(struct exchange *ex)
+{
+    int64_t end_us = ex->upstream_end_us ? ex->upstream_end_us : ex->worker->thread.loop.now_us;
+
+    live_done(ex->worker->live, ex->upstream, &ex->pick, ex->header_us ? end_us - ex->try_us : -1);
+}
+
+/* A failure is slow, however soon it came: else ewma would send all to whoever refuses. */
+static void let_go_failed(struct exchange *ex)
+{
+    int64_t took_us = ex->worker->thread.loop.now_us - ex->try_us;
+
+    if (ex->pick.peer)
+        live_done(ex->worker->live, ex->upstream, &ex->pick,
+                  took_us < EWMA_FAILED_US ? EWMA_FAILED_US : took_us);
+}
+
+/* What chash knows the request by; without a value, its client. APISIX: chash.lua. */
+static uint64_t hash_key(struct exchange *ex, const struct text *hash_on)
+{
+    struct str value = text_is_empty(ex, hash_on) ? request_client(ex) : text_value(ex, hash_on);
+
+    return hash_stable(value);
+}
 
 static void on_name(struct dns_wait *w)
 {
@@ -61,6 +88,8 @@ bool step_pick(struct exchange *ex)
         exchange_go(ex, STEP_BEFORE);
         return true;
     }
+    if (ex->upstream->hash_on)
+        ex->tried.key = hash_key(ex, ex->upstream->hash_on);
     switch (live_pick(w->live, ex->upstream, &ex->tried, &ex->pick, &name)) {
     case PICK_OK:
         exchange_go(ex, STEP_BEFORE);
@@ -492,7 +521,10 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
         ex->fresh = true;
         ex->tries--;
         exchange_go(ex, STEP_PICK);
-    } else if (resend && limit && spent > limit) {
+        return;
+    }
+    let_go_failed(ex);
+    if (resend && limit && spent > limit) {
         exchange_fail(ex, REASON_RETRY_TIMEOUT);
     } else if (resend && tries_left(ex)) {
         ex->fresh = false;

@@ -48,6 +48,7 @@ static void on_publish(struct message *m)
     struct hold *old = p->worker->hold;
 
     p->worker->hold = hold_new(p->snapshot);
+    live_follow(p->worker->live, p->snapshot);
     old->users++;
     worker_release(p->worker, old);
     free(p);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "conn/server.h"
+#include "upstream/ewma.h"
 
 struct live_node {
     const struct node *node; /* in the upstream of the snapshot seen last */
@@ -26,6 +27,11 @@ struct live_upstream {
     const struct upstream *config;
     const struct node *base;
     unsigned n, endpoints;
+    bool moved;             /* a name has other addresses than `list` knows */
+    struct endpoints *list; /* made at the first choice; NULL for ever: weights in turn are all */
+    struct peer_set *set;   /* NULL: nothing is shared with other threads */
+    uint32_t slot;
+    struct list warming; /* in live->warming: nodes begin slowly */
     struct live_node nodes[];
 };
 
@@ -34,6 +40,7 @@ struct live {
     struct live_env env;
     struct live_upstream **slots;
     uint32_t nslots;
+    struct list warming;
 };
 
 struct live *live_new(struct thread *t, const struct live_env *env)
@@ -42,6 +49,7 @@ struct live *live_new(struct thread *t, const struct live_env *env)
 
     l->thread = t;
     l->env = *env;
+    list_init(&l->warming);
     return l;
 }
 
@@ -51,10 +59,22 @@ static void free_addrs(struct live_node *ln)
         free(ln->addrs);
 }
 
-static void upstream_free(struct live_upstream *lu)
+static void endpoints_free(struct live *l, struct endpoints *e)
+{
+    for (unsigned i = 0; e && i < e->n; i++)
+        if (e->list[i].peer)
+            peer_put(l->env.peers, e->list[i].peer);
+    balance_free(e);
+}
+
+static void upstream_free(struct live *l, struct live_upstream *lu)
 {
     if (!lu)
         return;
+    endpoints_free(l, lu->list);
+    if (lu->set)
+        peer_set_put(l->env.peers, lu->set);
+    list_remove(&lu->warming);
     for (unsigned i = 0; i < lu->n; i++)
         free_addrs(&lu->nodes[i]);
     free(lu);
@@ -63,7 +83,7 @@ static void upstream_free(struct live_upstream *lu)
 void live_free(struct live *l)
 {
     for (uint32_t i = 0; i < l->nslots; i++)
-        upstream_free(l->slots[i]);
+        upstream_free(l, l->slots[i]);
     free(l->slots);
     free(l);
 }
@@ -111,31 +131,21 @@ static struct live_upstream *upstream_new(struct live *l, const struct upstream 
     lu->config = u;
     lu->base = u->nodes;
     lu->n = u->nnodes;
+    lu->slot = u->slot;
+    list_init(&lu->warming);
+    if (u->warm_up)
+        list_append(&l->warming, &lu->warming);
+    if (u->peers)
+        lu->set = peer_set_get(l->env.peers, u->key);
     for (unsigned i = 0; i < u->nnodes; i++)
         node_init(l, &lu->nodes[i], &u->nodes[i]);
     return lu;
 }
 
-static struct live_upstream *find(struct live *l, const struct upstream *u)
+/* Weights in turn are not all that decides. */
+static bool is_balanced(const struct upstream *u)
 {
-    if (u->slot >= l->nslots) {
-        uint32_t n = u->slot + 64;
-        l->slots = mem_resize(l->slots, n * sizeof(struct live_upstream *));
-        memset(l->slots + l->nslots, 0, (n - l->nslots) * sizeof(struct live_upstream *));
-        l->nslots = n;
-    }
-    struct live_upstream *lu = l->slots[u->slot];
-    if (lu && lu->config == u && lu->hash == u->hash && lu->base == u->nodes)
-        return lu;
-    if (lu && lu->hash == u->hash && lu->n == u->nnodes) {
-        lu->config = u;
-        lu->base = u->nodes;
-        for (unsigned i = 0; i < lu->n; i++)
-            node_follow(&lu->nodes[i], &u->nodes[i]);
-        return lu;
-    }
-    upstream_free(lu);
-    return l->slots[u->slot] = upstream_new(l, u);
+    return u->peers || u->balance != BALANCE_ROUNDROBIN;
 }
 
 /* Brings a name's addresses up to date. PICK_OK when the node has some. */
@@ -171,11 +181,6 @@ static void refresh_all(struct live *l, struct live_upstream *lu)
         at += ln->naddrs;
     }
     lu->endpoints = at;
-}
-
-static bool was_tried(const struct tried *t, unsigned endpoint)
-{
-    return endpoint < 256 && t->endpoints[endpoint / 64] >> (endpoint % 64) & 1;
 }
 
 static bool has_untried(const struct live_node *ln, const struct tried *t)
@@ -250,13 +255,171 @@ static void take_address(struct live_node *ln, struct tried *t, struct pick *out
     while (was_tried(t, ln->first + i) && t->count)
         i = (i + 1) % ln->naddrs;
     ln->next = (i + 1) % ln->naddrs;
-    unsigned endpoint = ln->first + i;
-    if (endpoint < 256)
-        t->endpoints[endpoint / 64] |= 1ull << (endpoint % 64);
-    t->count++;
+    tried_add(t, ln->first + i);
     out->node = ln->node;
     out->addr = ln->addrs[i];
 }
+
+/* ---- More than weights in turn ---- */
+
+/* What is to be waited for, or why there is nothing. */
+struct missing {
+    struct dns_name *name; /* of the highest priority that is being looked up; NULL: none is */
+    int priority;
+    bool unresolved;
+};
+
+/* Brings all names up to date. */
+static void look_up_all(struct live *l, struct live_upstream *lu, struct missing *m)
+{
+    for (unsigned i = 0; i < lu->n; i++) {
+        struct live_node *ln = &lu->nodes[i];
+        uint32_t generation = ln->generation;
+        if (ln->weight <= 0 || !ln->name)
+            continue;
+        enum pick_result r = refresh(l, ln);
+        lu->moved |= ln->generation != generation;
+        if (r == PICK_UNRESOLVED)
+            m->unresolved = true;
+        if (r != PICK_WAIT || (m->name && ln->priority <= m->priority))
+            continue;
+        m->name = ln->name;
+        m->priority = ln->priority;
+    }
+}
+
+static void endpoints_of_node(struct live *l, struct live_upstream *lu, unsigned node)
+{
+    const struct live_node *ln = &lu->nodes[node];
+    int64_t now_ms = l->thread->loop.now_ms;
+
+    for (unsigned i = 0; i < ln->naddrs && ln->weight > 0; i++) {
+        struct endpoint *e = &lu->list->list[lu->list->n++];
+        *e = (struct endpoint){.addr = ln->addrs[i],
+                               .node = node,
+                               .priority = ln->priority,
+                               .full = balance_share(ln->weight, ln->naddrs),
+                               .hash = balance_hash(ln->node->host, &ln->addrs[i])};
+        if (lu->set)
+            e->peer = peer_get(l->env.peers, lu->set, ln->node->host, &e->addr, now_ms);
+    }
+}
+
+static void list_make(struct live *l, struct live_upstream *lu)
+{
+    struct endpoints *old = lu->list;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < lu->n; i++)
+        n += lu->nodes[i].weight > 0 ? lu->nodes[i].naddrs : 0;
+    lu->list = balance_new(lu->config, n);
+    for (unsigned i = 0; i < lu->n; i++)
+        endpoints_of_node(l, lu, i);
+    balance_sort(lu->list);
+    lu->moved = false;
+    endpoints_free(l, old);
+}
+
+static void list_refresh(struct live *l, struct live_upstream *lu, struct missing *m)
+{
+    look_up_all(l, lu, m);
+    if (!lu->list || lu->moved)
+        list_make(l, lu);
+    if (lu->set && !m->name)
+        peer_set_settle(lu->set);
+}
+
+static struct live_upstream *find(struct live *l, const struct upstream *u)
+{
+    if (u->slot >= l->nslots) {
+        uint32_t n = u->slot + 64;
+        l->slots = mem_resize(l->slots, n * sizeof(struct live_upstream *));
+        memset(l->slots + l->nslots, 0, (n - l->nslots) * sizeof(struct live_upstream *));
+        l->nslots = n;
+    }
+    struct live_upstream *lu = l->slots[u->slot];
+    if (lu && lu->config == u && lu->hash == u->hash && lu->base == u->nodes)
+        return lu;
+    if (lu && lu->hash == u->hash && lu->n == u->nnodes) {
+        lu->config = u;
+        lu->base = u->nodes;
+        for (unsigned i = 0; i < lu->n; i++)
+            node_follow(&lu->nodes[i], &u->nodes[i]);
+        if (lu->list)
+            lu->list->warm_up = u->warm_up;
+        return lu;
+    }
+    struct live_upstream *new = upstream_new(l, u);
+    struct missing ignored = {.name = NULL};
+    /* Peers that stay are held anew before they are let go. */
+    if (lu && is_balanced(u))
+        list_refresh(l, new, &ignored);
+    upstream_free(l, lu);
+    return l->slots[u->slot] = new;
+}
+
+static enum pick_result pick_balanced(struct live *l, struct live_upstream *lu, struct tried *tried,
+                                      struct pick *out, struct dns_name **wait)
+{
+    int64_t now_ms = l->thread->loop.now_ms;
+    struct missing m = {.name = NULL};
+    struct tier tier;
+
+    list_refresh(l, lu, &m);
+    balance_look(lu->list, lu->set, now_ms);
+    bool any = balance_tier(lu->list, tried, &tier);
+    /* A node of lower priority does not step in while a name is looked up for the first time. */
+    if (m.name && (!any || m.priority > lu->list->list[tier.from].priority)) {
+        *wait = m.name;
+        return PICK_WAIT;
+    }
+    if (!any)
+        return m.unresolved && !tried->count ? PICK_UNRESOLVED : PICK_NONE;
+    struct endpoint *e = balance_choose(lu->list, tried, tier, now_ms);
+    out->node = lu->nodes[e->node].node;
+    out->addr = e->addr;
+    out->peer = e->peer;
+    if (e->peer)
+        peer_begin(e->peer);
+    return PICK_OK;
+}
+
+void live_done(struct live *l, const struct upstream *u, struct pick *out, int64_t took_us)
+{
+    if (u->balance == BALANCE_EWMA && took_us >= 0)
+        ewma_add(out->peer, took_us, l->thread->loop.now_ms);
+    peer_end(l->env.peers, out->peer);
+    out->peer = NULL;
+}
+
+/* Without this a thread that gets no requests would hold on to nodes that are gone, and they would
+ * not be new when they come again. */
+void live_follow(struct live *l, const struct snapshot *s)
+{
+    struct list all = l->warming;
+
+    if (list_empty(&l->warming))
+        return;
+    all.next->prev = all.prev->next = &all;
+    list_init(&l->warming);
+    while (!list_empty(&all)) {
+        struct live_upstream *lu = CONTAINER(all.next, struct live_upstream, warming);
+        const struct upstream *u = lu->slot < s->nupstreams ? s->upstreams[lu->slot] : NULL;
+        struct missing ignored = {.name = NULL};
+        list_remove(&lu->warming);
+        list_append(&l->warming, &lu->warming);
+        if (u) {
+            lu = find(l, u);
+            if (u->warm_up)
+                list_refresh(l, lu, &ignored);
+        } else {
+            l->slots[lu->slot] = NULL;
+            upstream_free(l, lu);
+        }
+    }
+}
+
+/* ---- The whole ---- */
 
 enum pick_result live_pick(struct live *l, const struct upstream *u, struct tried *tried,
                            struct pick *out, struct dns_name **wait)
@@ -266,6 +429,9 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
     bool unresolved = false;
 
     *wait = NULL;
+    if (is_balanced(u))
+        return pick_balanced(l, lu, tried, out, wait);
+    out->peer = NULL;
     if (lu->n == 1 && !lu->nodes[0].name) {
         /* One address: nothing to balance. */
         best = lu->nodes[0].weight > 0 && !tried->count ? &lu->nodes[0] : NULL;

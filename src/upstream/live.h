@@ -5,7 +5,7 @@
 #ifndef UPSTREAM_LIVE_H
 #define UPSTREAM_LIVE_H
 
-#include "config/snapshot.h"
+#include "upstream/balance.h"
 #include "upstream/dns.h"
 #include "upstream/peers.h"
 #include "upstream/pool.h"
@@ -36,17 +36,17 @@ enum pick_result {
     PICK_UNRESOLVED, /* nothing to try, since no name could be resolved */
 };
 
-/* What an exchange has tried, so that a retry goes elsewhere. Lives in the exchange. */
-struct tried {
-    uint64_t endpoints[4]; /* bit per (node, address), by position; beyond 256 not remembered */
-    uint32_t count;
-};
-
-/* Chooses the next endpoint: nodes of the highest priority first, smooth weighted round robin among
- * them, addresses of a name in turn; what was tried is not chosen again. APISIX: balancer.lua,
- * roundrobin. */
+/* Chooses the next endpoint: nodes of the highest priority first, among them as upstream->balance
+ * says, addresses of a name in turn; what was tried is not chosen again, what is down only when all
+ * are. For chash tried->key tells where to. With PICK_OK a peer counts the request, and live_done
+ * is due. APISIX: balancer.lua. */
 enum pick_result live_pick(struct live *l, const struct upstream *u, struct tried *tried,
                            struct pick *out, struct dns_name **wait);
+/* The try has ended, well or not; the peer's count goes back, and out->peer is NULL. took_us: how
+ * long it took; negative: it tells nothing of the peer's speed. Only for a pick with a peer. */
+void live_done(struct live *l, const struct upstream *u, struct pick *out, int64_t took_us);
+/* A new configuration: upstreams whose nodes begin slowly take note of those that come and go. */
+void live_follow(struct live *l, const struct snapshot *s);
 /* How many endpoints the upstream has now (weight above 0). */
 unsigned live_endpoints(struct live *l, const struct upstream *u);
 

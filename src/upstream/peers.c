@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/hash.h"
 #include "base/list.h"
@@ -99,12 +100,17 @@ struct peer_entry {
 struct peers {
     pthread_mutex_t lock;
     struct table sets, peers;
+    int64_t started_ms;
 };
 
 struct peers *peers_new(void)
 {
     struct peers *p = mem_zero(sizeof(*p));
 
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    p->started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     pthread_mutex_init(&p->lock, NULL);
     table_init(&p->sets);
     table_init(&p->peers);
@@ -140,6 +146,7 @@ struct peer_set *peer_set_get(struct peers *p, struct str key)
         e = mem_zero(sizeof(*e) + key.n + 1);
         memcpy(e->key, key.p ? key.p : "", key.n);
         e->set.key = str_make(e->key, key.n);
+        e->set.started_ms = p->started_ms;
         table_add(&p->sets, &e->link, hash);
     }
     e->holds++;
@@ -162,6 +169,12 @@ void peer_set_put(struct peers *p, struct peer_set *set)
     pthread_mutex_unlock(&p->lock);
 }
 
+void peer_set_settle(struct peer_set *set)
+{
+    if (!atomic_load_explicit(&set->settled, memory_order_relaxed))
+        atomic_store_explicit(&set->settled, true, memory_order_relaxed);
+}
+
 /* ---- Peers ---- */
 
 static struct peer_entry *peer_of(struct peer *peer)
@@ -176,7 +189,8 @@ static bool is_named(const struct peer *peer, const struct peer_set *set, struct
            str_eq(peer->host, host);
 }
 
-static struct peer_entry *entry_new(struct peer_set *set, struct str host, const struct addr *addr)
+static struct peer_entry *entry_new(struct peer_set *set, struct str host, const struct addr *addr,
+                                    int64_t now_ms)
 {
     struct peer_entry *e = mem_zero(sizeof(*e) + host.n + 1);
 
@@ -184,12 +198,14 @@ static struct peer_entry *entry_new(struct peer_set *set, struct str host, const
     e->peer.host = str_make(e->host, host.n);
     e->peer.addr = *addr;
     e->peer.set = set;
+    atomic_init(&e->peer.serves_ms,
+                atomic_load_explicit(&set->settled, memory_order_relaxed) ? now_ms : 0);
     set_of(set)->holds++;
     return e;
 }
 
 struct peer *peer_get(struct peers *p, struct peer_set *set, struct str host,
-                      const struct addr *addr)
+                      const struct addr *addr, int64_t now_ms)
 {
     uint64_t hash = hash_str(host) ^ hash_str(str_make((const char *)addr, sizeof(*addr))) ^
                     set_of(set)->link.hash;
@@ -202,7 +218,7 @@ struct peer *peer_get(struct peers *p, struct peer_set *set, struct str host,
             e = one;
     }
     if (!e) {
-        e = entry_new(set, host, addr);
+        e = entry_new(set, host, addr, now_ms);
         table_add(&p->peers, &e->link, hash);
     }
     atomic_fetch_add_explicit(&e->peer.uses, HOLD, memory_order_relaxed);

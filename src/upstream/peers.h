@@ -15,6 +15,8 @@ struct peers;
 /* The peers of one upstream, by its resource key. */
 struct peer_set {
     struct str key;      /* "/upstreams/1", "/routes/1" */
+    int64_t started_ms;  /* when the table was made: with the process */
+    atomic_bool settled; /* peers that are made from now on have only just come into service */
     atomic_uint changes; /* one up whenever a peer goes down, comes back or begins anew: what was
                             computed from that is old */
 };
@@ -36,6 +38,7 @@ struct peer {
     atomic_ullong speed; /* upstream/ewma's */
 };
 
+/* now_ms, below: monotonic, as loop.now_ms. */
 struct peers *peers_new(void);
 /* Everything must have been put back. */
 void peers_free(struct peers *p);
@@ -44,11 +47,14 @@ void peers_free(struct peers *p);
 struct peer_set *peer_set_get(struct peers *p, struct str key);
 void peer_set_put(struct peers *p, struct peer_set *set);
 
+/* Whoever has found peers for all of an upstream's endpoints says so: the next ones are new. */
+void peer_set_settle(struct peer_set *set);
+
 /* The peer of that name in the set, which it holds; made when needed, up. Takes a lock: when an
  * upstream or its addresses change, not for each request. host: the node's, so that two names that
  * share an address are judged apart. */
 struct peer *peer_get(struct peers *p, struct peer_set *set, struct str host,
-                      const struct addr *addr);
+                      const struct addr *addr, int64_t now_ms);
 void peer_put(struct peers *p, struct peer *peer);
 
 /* A request (or a probe that should count as one) begins and ends at the peer, which is held in
@@ -59,7 +65,7 @@ void peer_end(struct peers *p, struct peer *peer);
 unsigned peer_active(const struct peer *peer);
 
 /* Its health; any thread may call. Returns true when that is a change. A peer that comes back
- * begins its slow start at now_ms (monotonic, as loop.now_ms). */
+ * begins its slow start at now_ms. */
 bool peer_set_down(struct peer *peer, bool down, int64_t now_ms);
 static inline bool peer_is_down(const struct peer *peer)
 {

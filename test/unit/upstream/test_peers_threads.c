@@ -32,17 +32,17 @@ static void test_identity(void **state)
     struct peer_set *one = peer_set_get(p, STR("/upstreams/1"));
     struct peer_set *two = peer_set_get(p, STR("/upstreams/2"));
     struct addr a = address(1, 80), b = address(1, 81), c = address(2, 80);
-    struct peer *peer = peer_get(p, one, STR("a.test"), &a);
+    struct peer *peer = peer_get(p, one, STR("a.test"), &a, 5);
     struct peer *others[] = {
-        peer_get(p, one, STR("a.test"), &b),
-        peer_get(p, one, STR("a.test"), &c),
-        peer_get(p, one, STR("b.test"), &a),
-        peer_get(p, two, STR("a.test"), &a),
+        peer_get(p, one, STR("a.test"), &b, 5),
+        peer_get(p, one, STR("a.test"), &c, 5),
+        peer_get(p, one, STR("b.test"), &a, 5),
+        peer_get(p, two, STR("a.test"), &a, 5),
     };
 
     (void)state;
     assert_ptr_equal(peer_set_get(p, STR("/upstreams/1")), one);
-    assert_ptr_equal(peer_get(p, one, STR("a.test"), &a), peer);
+    assert_ptr_equal(peer_get(p, one, STR("a.test"), &a, 5), peer);
     assert_true(str_eq(one->key, STR("/upstreams/1")) && str_eq(peer->host, STR("a.test")));
     for (size_t i = 0; i < 4; i++) {
         assert_ptr_not_equal(others[i], peer);
@@ -61,7 +61,7 @@ static void test_state_lives_while_held(void **state)
     struct peers *p = peers_new();
     struct peer_set *set = peer_set_get(p, STR("/upstreams/1"));
     struct addr a = address(1, 80);
-    struct peer *peer = peer_get(p, set, STR("a"), &a);
+    struct peer *peer = peer_get(p, set, STR("a"), &a, 5);
 
     (void)state;
     assert_true(peer_set_down(peer, true, 100));
@@ -73,7 +73,7 @@ static void test_state_lives_while_held(void **state)
     peer_set_put(p, set);
     /* Only the requests hold it now, and it holds its set. */
     set = peer_set_get(p, STR("/upstreams/1"));
-    assert_ptr_equal(peer_get(p, set, STR("a"), &a), peer);
+    assert_ptr_equal(peer_get(p, set, STR("a"), &a, 5), peer);
     assert_true(peer_is_down(peer));
     assert_int_equal(peer_active(peer), 2);
     peer_end(p, peer);
@@ -85,7 +85,7 @@ static void test_state_lives_while_held(void **state)
     peer_put(p, peer);
     peer_end(p, peer);
     /* It is gone, and begins anew. */
-    peer = peer_get(p, set, STR("a"), &a);
+    peer = peer_get(p, set, STR("a"), &a, 5);
     assert_false(peer_is_down(peer));
     assert_int_equal(atomic_load(&peer->serves_ms), 0);
     peer_put(p, peer);
@@ -103,11 +103,11 @@ static void test_many(void **state)
     (void)state;
     for (unsigned i = 0; i < N; i++) {
         struct addr a = address(i, 80);
-        peers[i] = peer_get(p, set, STR("10.0.0.0"), &a);
+        peers[i] = peer_get(p, set, STR("10.0.0.0"), &a, 5);
     }
     for (unsigned i = 0; i < N; i++) {
         struct addr a = address(i, 80);
-        assert_ptr_equal(peer_get(p, set, STR("10.0.0.0"), &a), peers[i]);
+        assert_ptr_equal(peer_get(p, set, STR("10.0.0.0"), &a, 5), peers[i]);
     }
     for (unsigned i = 0; i < N; i++) {
         peer_put(p, peers[i]);
@@ -128,7 +128,7 @@ static void *storm(void *arg)
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct addr a = address(i % PEERS, 80);
         struct peer_set *set = peer_set_get(p, STR("/upstreams/1"));
-        struct peer *peer = peer_get(p, set, STR("a"), &a);
+        struct peer *peer = peer_get(p, set, STR("a"), &a, 5);
         peer_set_put(p, set);
         peer_begin(peer);
         if (i % 7 == 0)
@@ -147,7 +147,7 @@ static void test_threads(void **state)
     struct peers *p = peers_new();
     struct peer_set *set = peer_set_get(p, STR("/upstreams/1"));
     struct addr a = address(0, 80);
-    struct peer *held = peer_get(p, set, STR("a"), &a);
+    struct peer *held = peer_get(p, set, STR("a"), &a, 5);
     pthread_t threads[THREADS];
 
     (void)state;
