@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/control.h"
 #include "admin/server.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -45,7 +46,8 @@ struct program {
     struct worker **workers;
     unsigned nworkers;
     struct admin *admin;
-    struct admin_server *admin_server;
+    struct control control;
+    struct admin_server *admin_server; /* of all of the control side */
 };
 
 static bool fail(struct program *p, const char *what)
@@ -280,6 +282,9 @@ static struct store *open_store(struct program *p)
         return open_file(p, false);
     case PROVIDER_JSON:
         return open_file(p, true);
+    case PROVIDER_API:
+        p->err = STR("config_provider yaml with the Admin API is not there yet");
+        return NULL;
     }
     PANIC("no such provider");
 }
@@ -307,6 +312,9 @@ static bool start_keeper(struct program *p)
     struct builder_env env = {.plugins = p->plugins,
                               .router = s->router,
                               .verify_upstreams = s->verify_upstreams,
+                              .stream = s->stream,
+                              .protocols = s->protocols,
+                              .nprotocols = s->nprotocols,
                               .keepalive = &p->keepalive};
 
     p->keepalive = (struct keepalive){s->keepalive_size, s->keepalive_requests,
@@ -335,8 +343,8 @@ static bool start_keeper(struct program *p)
 
 static bool start_workers(struct program *p)
 {
-    unsigned n = p->settings->workers;
-    struct worker **workers = arena_zero(&p->arena, n * sizeof(*workers));
+    unsigned n = p->settings->role == ROLE_CONTROL_PLANE ? 0 : p->settings->workers;
+    struct worker **workers = arena_zero(&p->arena, (n + 1) * sizeof(*workers));
 
     for (unsigned i = 0; i < n; i++) {
         workers[i] = worker_new(i, &p->config, keeper_snapshot(p->keeper), &p->arena, &p->err);
@@ -349,31 +357,80 @@ static bool start_workers(struct program *p)
     return true;
 }
 
+static bool listen_at(struct program *p, const struct settings_address *at,
+                      const struct admin_api *api, void *owner)
+{
+    struct addr addr;
+
+    if (addr_parse(at->ip, at->port, &addr))
+        return admin_server_listen(p->admin_server, &addr, api, owner, &p->arena, &p->err);
+    p->err = arena_printf(&p->arena, "\"%.*s\" is not an address", STR_ARG(at->ip));
+    return false;
+}
+
+static uint64_t worker_version(void *arg, unsigned i)
+{
+    const struct program *p = arg;
+
+    return worker_serving(p->workers[i]);
+}
+
+/* The port that nobody has asked for may be another's. */
+static bool start_control(struct program *p)
+{
+    const struct settings *s = p->settings;
+
+    p->control = (struct control){
+        .admin = p->admin, .keeper = p->keeper, .workers = {worker_version, p, p->nworkers}};
+    if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control)) {
+        if (s->control.asked)
+            return fail(p, "apisix.control");
+        log_warn("no control API: %.*s (apisix.control.port sets another one)", STR_ARG(p->err));
+    }
+    return !s->status.on || listen_at(p, &s->status.listen, &status_api, &p->control.workers) ||
+           fail(p, "apisix.status");
+}
+
+/* Keys as APISIX shows them: as etcd has them, and without a prefix in a file. */
+static struct str shown_prefix(const struct settings *s)
+{
+    switch (s->provider) {
+    case PROVIDER_SQLITE:
+        return STR("/apisix");
+    case PROVIDER_ETCD:
+        return s->etcd.prefix;
+    case PROVIDER_YAML:
+    case PROVIDER_JSON:
+    case PROVIDER_API:
+        return STR("");
+    }
+    PANIC("no such provider");
+}
+
 static bool start_admin(struct program *p)
 {
     struct settings_admin *sa = &p->settings->admin;
-    struct addr addr;
 
-    if (!sa->enabled)
-        return true;
-    if (sa->key_generated && !settings_admin_key(p->settings, &p->arena, &p->err))
+    if (sa->enabled && sa->key_generated && !settings_admin_key(p->settings, &p->arena, &p->err))
         return fail(p, "admin key");
     struct admin_config config = {.keys = sa->keys,
                                   .nkeys = sa->nkeys,
                                   .key_required = sa->key_required,
                                   .allow = sa->allow,
                                   .cors = sa->cors,
-                                  .v3 = true,
-                                  .prefix = STR("/apisix"),
+                                  .v3 = sa->v3,
+                                  .stream = p->settings->stream,
+                                  .prefix = shown_prefix(p->settings),
                                   .plugins = p->plugins};
     p->admin = admin_new(&config, p->keeper);
-    if (!addr_parse(sa->listen.ip, sa->listen.port, &addr)) {
-        p->err = arena_printf(&p->arena, "\"%.*s\" is not an address", STR_ARG(sa->listen.ip));
-        return fail(p, "deployment.admin.admin_listen");
+    p->admin_server = admin_server_new(p->config.server_header);
+    if (!p->admin_server) {
+        p->err = STR("the kernel gave no epoll descriptor");
+        return fail(p, "control side");
     }
-    p->admin_server = admin_server_new(p->admin, &addr, p->config.server_header, &p->arena,
-                                       &p->err);
-    return p->admin_server || fail(p, "deployment.admin.admin_listen");
+    if (sa->enabled && !listen_at(p, &sa->listen, &admin_api, p->admin))
+        return fail(p, "deployment.admin.admin_listen");
+    return start_control(p);
 }
 
 /* ---- Commands
@@ -398,15 +455,13 @@ static void serve(struct program *p, const sigset_t *signals)
 
     for (unsigned i = 0; i < p->nworkers; i++)
         worker_start(p->workers[i]);
-    if (p->admin_server)
-        admin_server_run(p->admin_server);
+    admin_server_run(p->admin_server);
     log_notice("eclusa " ECLUSA_VERSION " is serving with %u workers", p->nworkers);
     while (sigwait(signals, &sig) == 0 && (sig == SIGUSR1 || sig == SIGHUP))
         if (sig == SIGUSR1)
             log_writer_reopen(p->log_writer);
     log_notice("signal %d: stopping", sig);
-    if (p->admin_server)
-        admin_server_stop(p->admin_server);
+    admin_server_stop(p->admin_server);
     for (unsigned i = 0; i < p->nworkers; i++)
         sig == SIGINT ? worker_stop(p->workers[i]) : worker_drain(p->workers[i]);
     for (unsigned i = 0; i < p->nworkers; i++)

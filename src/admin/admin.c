@@ -117,6 +117,18 @@ static bool body_parse(struct call *c)
 /* ---- The tables --------------------------------------------------------------------------------
  */
 
+/* consumers/NAME/credentials: the kind of documents that belong to another; KIND_COUNT: none is. */
+static enum kind owned_kind(struct str collection, struct str below)
+{
+    enum kind k = 0;
+
+    while (k < KIND_COUNT &&
+           (kinds[k].owner == KIND_COUNT || !str_eq(collection, kinds[kinds[k].owner].collection) ||
+            !str_eq(below, kinds[k].collection)))
+        k++;
+    return k;
+}
+
 /* collection[/id[/sub]] of the path below ROOT; schema/plugins/NAME is plugins/NAME, and
  * consumers/NAME/credentials[/id] and secrets/MANAGER[/id] are collections of their own. */
 static void path_cut(struct call *c)
@@ -128,8 +140,7 @@ static void path_cut(struct call *c)
     str_cut(rest, '/', &c->collection, &rest);
     str_cut(rest, '/', &c->id, &sub);
     str_cut(sub, '/', &below, &rest);
-    if (str_eq(c->collection, kinds[KIND_CONSUMER].collection) && c->id.n > 0 &&
-        str_eq(below, kinds[KIND_CREDENTIAL].collection)) {
+    if (c->id.n > 0 && owned_kind(c->collection, below) != KIND_COUNT) {
         c->parent = c->id;
         c->collection = below;
         str_cut(rest, '/', &c->id, &sub);
@@ -150,7 +161,7 @@ static handler_fn *const *handlers_find(struct call *c)
             return catalogs[i].handlers;
     }
     c->kind = kind_by_collection(c->collection);
-    /* Credentials are found below their consumer alone. */
+    /* Credentials are found below their consumer alone; decorations say what is missing. */
     return c->kind == KIND_COUNT || (c->kind == KIND_CREDENTIAL && !c->parent.p)
                ? NULL
                : document_handlers;
@@ -182,8 +193,7 @@ static handler_fn *handler_find(struct call *c)
         return paths[i].run;
     }
     path_cut(c);
-    if (str_eq(c->collection, STR("stream_routes"))) {
-        /* As APISIX without stream in apisix.proxy_mode, which cannot be there yet. */
+    if (str_eq(c->collection, kinds[KIND_STREAM_ROUTE].collection) && !c->admin->stream) {
         reply_error(c, 400, "stream mode is disabled, can not add stream routes");
         return NULL;
     }
@@ -304,7 +314,7 @@ static bool door_pass(struct call *c, const struct admin_request *r)
 /* ---- In and out --------------------------------------------------------------------------------
  */
 
-static void call_end(struct call *c)
+void call_end(struct call *c)
 {
     admin_done_fn *done = c->done;
     void *arg = c->arg;
@@ -325,8 +335,8 @@ static void call_task(void *arg, struct keeper *keeper)
     call_end(c);
 }
 
-void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
-                  void *arg)
+struct call *call_new(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
+                      void *arg)
 {
     struct call *c = mem_zero(sizeof(*c));
 
@@ -340,12 +350,29 @@ void admin_handle(struct admin *admin, const struct admin_request *r, admin_done
     c->path = arena_str(c->a, r->path);
     c->query = arena_str(c->a, r->query);
     c->content_type = arena_str(c->a, header_of(r, STR("Content-Type")));
+    c->accept = arena_str(c->a, header_of(r, STR("Accept")));
     c->kind = KIND_COUNT;
     c->body_size = r->body_size > r->body.n ? r->body_size : r->body.n;
+    return c;
+}
+
+void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
+                  void *arg)
+{
+    struct call *c = call_new(admin, r, done, arg);
+
     if (door_pass(c, r) && c->body_size <= ADMIN_BODY_MAX)
         c->body = arena_str(c->a, r->body);
     keeper_post(admin->keeper, call_task, c);
 }
+
+static void api_handle(void *owner, const struct admin_request *request, admin_done_fn *done,
+                       void *arg)
+{
+    admin_handle(owner, request, done, arg);
+}
+
+const struct admin_api admin_api = {.handle = api_handle};
 
 void admin_reply_free(struct admin_reply *reply)
 {
@@ -371,6 +398,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
     admin->keeper = keeper;
     admin->cors = config->cors;
     admin->v3 = config->v3;
+    admin->stream = config->stream;
     admin->prefix = arena_str(&admin->arena, config->prefix);
     admin->access = access_new(config, &admin->arena);
     while (config->plugins && config->plugins[n])

@@ -24,6 +24,7 @@ struct admin_config {
     struct cidr_list allow;              /* allow_admin; empty: nobody but local peers */
     bool cors;                           /* enable_admin_cors */
     bool v3;                             /* admin_api_version is v3 */
+    bool stream;                         /* apisix.proxy_mode has stream */
     struct str prefix;                   /* of keys as they are shown: "/apisix" */
     const struct plugin *const *plugins; /* NULL-ended: those that are enabled; must live on */
 };
@@ -70,5 +71,19 @@ typedef void admin_done_fn(void *arg, struct admin_reply *reply);
 void admin_handle(struct admin *admin, const struct admin_request *request, admin_done_fn *done,
                   void *arg);
 void admin_reply_free(struct admin_reply *reply);
+
+/* One API behind a listener (server.h). */
+struct admin_api {
+    /* Takes the request in (what it keeps it copies) and calls done(arg, reply) once, at once or
+     * later, on any thread; must not wait. */
+    void (*handle)(void *owner, const struct admin_request *request, admin_done_fn *done,
+                   void *arg);
+    /* Bytes of a body that are read before handle, by the request's head; a longer one is handed
+     * over unread, with its size. NULL: ADMIN_BODY_MAX. */
+    size_t (*body_max)(void *owner, const struct admin_request *head);
+};
+
+/* admin_handle; its owner is a struct admin. */
+extern const struct admin_api admin_api;
 
 #endif

@@ -15,7 +15,7 @@ struct admin {
     struct keeper *keeper;
     struct arena arena;
     struct access *access;
-    bool cors, v3;
+    bool cors, v3, stream;
     struct str prefix;
     const struct plugin **plugins; /* by priority, largest first; NULL-ended */
 };
@@ -32,7 +32,7 @@ struct call {
     admin_done_fn *done;
     void *arg;
 
-    struct str method, path, query, content_type, body;
+    struct str method, path, query, content_type, accept, body;
     size_t body_size;
     struct str who; /* name of the key */
     enum verb verb;
@@ -47,6 +47,11 @@ struct call {
 };
 
 typedef void handler_fn(struct call *c);
+
+/* A request taken in, without its body; ended by call_end, which hands the reply over. admin.c */
+struct call *call_new(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
+                      void *arg);
+void call_end(struct call *c);
 
 /* What the store and the builder call the document of that id, and the prefix of the keys of all
  * documents that the path names; in the call's arena. document.c */
@@ -137,9 +142,23 @@ bool filter_matches(const struct filter *f, struct call *c, const json_t *docume
 extern handler_fn *const document_handlers[VERB_COUNT]; /* document.c */
 /* Writes c->json, which has been checked, and answers; expect as in store_ops.put. */
 void document_write(struct call *c, struct str id, int64_t expect, const char *action);
-void document_patch(struct call *c);                  /* patch.c */
+void document_patch(struct call *c); /* patch.c */
+
+/* ---- decoration.c: what documents below a service must be besides; false: answered ------------
+ */
+
+/* The path names a service. */
+bool decoration_path(struct call *c);
+/* Of a PUT or POST: the service exists, and nothing else decorates the same place; the service's id
+ * is put into the body. */
+bool decoration_bind(struct call *c);
+/* Of a PATCH, before it is merged. */
+bool decoration_patch(struct call *c);
+
 extern handler_fn *const schema_handlers[VERB_COUNT]; /* catalog.c */
 extern handler_fn *const plugin_handlers[VERB_COUNT];
+/* All schemas there are, as the control API shows them; a new reference. */
+json_t *catalog_schemas(struct call *c);
 void catalog_plugin_list(struct call *c);
 void catalog_validate(struct call *c);
 void catalog_reload(struct call *c);

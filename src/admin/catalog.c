@@ -14,6 +14,12 @@ static struct str subsystem_of(struct call *c)
 /* ---- Plugins -----------------------------------------------------------------------------------
  */
 
+/* Stream routes may have it, or any. */
+static bool is_in(const struct plugin *p, bool stream)
+{
+    return !stream || builder_plugin_streams(str_of(p->name));
+}
+
 void catalog_plugin_list(struct call *c)
 {
     struct str subsystem = subsystem_of(c);
@@ -24,8 +30,9 @@ void catalog_plugin_list(struct call *c)
         reply_bare(c, 400, STR("invalid subsystem passed"));
         return;
     }
-    for (size_t i = 0; str_eq(subsystem, STR("http")) && c->admin->plugins[i]; i++)
-        json_array_append_new(names, json_string(c->admin->plugins[i]->name));
+    for (size_t i = 0; c->admin->plugins[i]; i++)
+        if (is_in(c->admin->plugins[i], str_eq(subsystem, STR("stream"))))
+            json_array_append_new(names, json_string(c->admin->plugins[i]->name));
     reply_json(c, 200, names);
 }
 
@@ -41,11 +48,12 @@ void catalog_reload(struct call *c)
                     STR_ARG(c->method));
 }
 
-static const struct plugin *plugin_find(struct call *c, struct str name)
+static const struct plugin *plugin_find(struct call *c, struct str name, bool stream)
 {
     for (size_t i = 0; c->admin->plugins[i]; i++) {
-        if (str_eq(str_of(c->admin->plugins[i]->name), name))
-            return c->admin->plugins[i];
+        const struct plugin *p = c->admin->plugins[i];
+        if (str_eq(str_of(p->name), name))
+            return is_in(p, stream) ? p : NULL;
     }
     return NULL;
 }
@@ -56,7 +64,7 @@ static bool plugin_has_consumer(const struct plugin *p)
 }
 
 /* ?all=true: everything about every plugin, which APISIX's dashboard asks for. */
-static json_t *plugins_all(struct call *c)
+static json_t *plugins_all(struct call *c, bool stream)
 {
     const struct builder *b = keeper_builder(c->keeper);
     json_t *all = json_object();
@@ -64,6 +72,8 @@ static json_t *plugins_all(struct call *c)
     for (size_t i = 0; c->admin->plugins[i]; i++) {
         const struct plugin *p = c->admin->plugins[i];
         struct str name = str_of(p->name);
+        if (!is_in(p, stream))
+            continue;
         json_t *one = json_pack("{sfsiso*}", "version", p->version, "priority", p->priority,
                                 "schema", builder_plugin_schema(b, name, false));
         if (p->auth)
@@ -87,10 +97,10 @@ static void plugin_get(struct call *c)
         return;
     }
     if (str_eq(query_arg(c, STR("all")), STR("true"))) {
-        reply_json(c, 200, http ? plugins_all(c) : json_object());
+        reply_json(c, 200, plugins_all(c, !http));
         return;
     }
-    const struct plugin *p = http ? plugin_find(c, c->id) : NULL;
+    const struct plugin *p = plugin_find(c, c->id, !http);
     if (!p) {
         reply_error(c, 404, "plugin not found in subsystem %.*s", STR_ARG(subsystem));
         return;
@@ -124,10 +134,58 @@ static enum kind kind_by_schema_name(struct str name)
     return KIND_COUNT;
 }
 
+/* Schemas that APISIX has under names of their own; what of a JSON schema, as text. */
+static const struct {
+    struct str name;
+    const char *text;
+} further[] = {
+    {{"upstream_hash_vars_schema", 25},
+     "{\"type\":\"string\",\"pattern\":\"^((uri|server_name|server_addr|request_uri|remote_port|"
+     "remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-z_-]+)$\"}"},
+    {{"upstream_hash_header_schema", 27}, "{\"type\":\"string\",\"pattern\":\"^[a-zA-Z0-9-_]+$\"}"},
+    {{"plugins", 7},
+     "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"name\":{\"type\":"
+     "\"string\",\"minLength\":1},\"stream\":{\"type\":\"boolean\"}},\"required\":[\"name\"]}}"},
+};
+
+/* A new reference; NULL: there is none of that name. */
+static json_t *schema_by_name(struct str name)
+{
+    enum kind kind = kind_by_schema_name(name);
+
+    for (size_t i = 0; i < sizeof(further) / sizeof(further[0]); i++)
+        if (str_eq(further[i].name, name))
+            return json_loads(further[i].text, 0, NULL);
+    return kind == KIND_COUNT ? NULL : builder_kind_schema(kind);
+}
+
+json_t *catalog_schemas(struct call *c)
+{
+    static const char *const names[] = {"consumer",
+                                        "consumer_group",
+                                        "global_rule",
+                                        "graphql_cost_decoration",
+                                        "plugin_config",
+                                        "plugins",
+                                        "proto",
+                                        "route",
+                                        "service",
+                                        "ssl",
+                                        "stream_route",
+                                        "upstream",
+                                        "upstream_hash_header_schema",
+                                        "upstream_hash_vars_schema"};
+    json_t *all = json_object();
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        json_object_set_new(all, names[i], schema_by_name(str_of(names[i])));
+    return json_pack("{sososo}", "main", all, "plugins", plugins_all(c, false), "stream_plugins",
+                     plugins_all(c, true));
+}
+
 static void schema_get(struct call *c)
 {
-    enum kind kind = kind_by_schema_name(c->id);
-    json_t *schema = kind == KIND_COUNT ? NULL : builder_kind_schema(kind);
+    json_t *schema = schema_by_name(c->id);
 
     if (schema)
         reply_json(c, 200, schema);

@@ -10,8 +10,10 @@ struct str call_item(struct call *c, struct str id)
 {
     if (!c->parent.p)
         return id;
-    return arena_printf(c->a, "%.*s/%s%.*s", STR_ARG(c->parent),
-                        c->kind == KIND_CREDENTIAL ? "credentials/" : "", STR_ARG(id));
+    if (kinds[c->kind].owner == KIND_COUNT)
+        return arena_printf(c->a, "%.*s/%.*s", STR_ARG(c->parent), STR_ARG(id));
+    return arena_printf(c->a, "%.*s/%.*s/%.*s", STR_ARG(c->parent),
+                        STR_ARG(kinds[c->kind].collection), STR_ARG(id));
 }
 
 struct str call_prefix(struct call *c)
@@ -29,6 +31,8 @@ static void document_get(struct call *c)
     struct store_item item;
     struct str err = STR_NONE;
 
+    if (c->kind == KIND_DECORATION && !decoration_path(c))
+        return;
     if (!c->id.p) {
         document_list(c);
         return;
@@ -46,6 +50,53 @@ static void document_get(struct call *c)
         reply_store_failed(c, "read", key,
                            status == STORE_OK ? STR("the stored value is no JSON object") : err);
     json_decref(value);
+}
+
+/* ---- What belongs to a document ----------------------------------------------------------------
+ */
+
+struct found {
+    struct call *c;
+    enum kind kind;
+    struct str *ids;
+    size_t n, max;
+};
+
+static bool found_add(void *arg, const struct store_item *item)
+{
+    struct found *f = arg;
+    struct str id = document_id(f->kind, item->key);
+
+    if (!id.p)
+        return true;
+    if (f->n == f->max) {
+        f->max = f->max ? f->max * 2 : 8;
+        f->ids = mem_resize(f->ids, f->max * sizeof(*f->ids));
+    }
+    f->ids[f->n++] = arena_str(f->c->a, id);
+    return true;
+}
+
+/* Deletes the documents of that kind that belong to this one. False: answered. */
+static bool owned_delete(struct call *c, struct str id, enum kind kind)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct str prefix = arena_printf(c->a, "/%.*s/%.*s/%.*s/", STR_ARG(kinds[kind].folder),
+                                     STR_ARG(id), STR_ARG(kinds[kind].collection));
+    struct str err = STR_NONE;
+    struct found f = {.c = c, .kind = kind};
+    struct store_item item;
+    enum store_status status = store->ops->list(store, prefix, found_add, &f, &err);
+
+    for (size_t i = 0; i < f.n && status == STORE_OK; i++) {
+        status = keeper_write(c->keeper, kind, f.ids[i], NULL, -1, &item, c->a, &err);
+        if (status == STORE_NOT_FOUND)
+            status = STORE_OK;
+    }
+    free(f.ids);
+    if (status != STORE_OK)
+        reply_store_failed(c, "delete", prefix, err);
+    return status == STORE_OK;
 }
 
 /* ---- PUT, POST ---------------------------------------------------------------------------------
@@ -99,6 +150,8 @@ static void document_put(struct call *c)
     struct store_item item;
     struct str id, err = STR_NONE;
 
+    if (c->kind == KIND_DECORATION && !decoration_bind(c))
+        return;
     if (!check_write(c, true, &id) || (c->kind == KIND_CREDENTIAL && !consumer_exists(c)))
         return;
     struct str key = document_key(c->a, c->kind, call_item(c, id));
@@ -110,6 +163,10 @@ static void document_put(struct call *c)
     json_t *before = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     times_set(c, before);
     json_decref(before);
+    /* What a service of that name has left behind is not the new one's. */
+    if (c->kind == KIND_SERVICE && status == STORE_NOT_FOUND &&
+        !owned_delete(c, id, KIND_DECORATION))
+        return;
     document_write(c, id, -1, "set");
 }
 
@@ -119,6 +176,8 @@ static void document_post(struct call *c)
     struct str id, err = STR_NONE;
     int64_t revision;
 
+    if (c->kind == KIND_DECORATION && !decoration_bind(c))
+        return;
     if (!check_write(c, false, &id))
         return;
     if (store->ops->next_revision(store, &revision, &err) != STORE_OK) {
@@ -134,61 +193,24 @@ static void document_post(struct call *c)
 /* ---- DELETE ------------------------------------------------------------------------------------
  */
 
-struct found {
-    struct call *c;
-    struct str *ids;
-    size_t n, max;
-};
-
-static bool found_add(void *arg, const struct store_item *item)
-{
-    struct found *f = arg;
-    struct str id = document_id(KIND_CREDENTIAL, item->key);
-
-    if (!id.p)
-        return true;
-    if (f->n == f->max) {
-        f->max = f->max ? f->max * 2 : 8;
-        f->ids = mem_resize(f->ids, f->max * sizeof(*f->ids));
-    }
-    f->ids[f->n++] = arena_str(f->c->a, id);
-    return true;
-}
-
-/* A consumer's credentials go before it does. False: answered. */
-static bool credentials_delete(struct call *c)
-{
-    struct store *store = keeper_store(c->keeper);
-    struct str prefix = arena_printf(c->a, "/consumers/%.*s/credentials/", STR_ARG(c->id));
-    struct str err = STR_NONE;
-    struct found f = {.c = c};
-    struct store_item item;
-    enum store_status status = store->ops->list(store, prefix, found_add, &f, &err);
-
-    for (size_t i = 0; i < f.n && status == STORE_OK; i++) {
-        status = keeper_write(c->keeper, KIND_CREDENTIAL, f.ids[i], NULL, -1, &item, c->a, &err);
-        if (status == STORE_NOT_FOUND)
-            status = STORE_OK;
-    }
-    free(f.ids);
-    if (status != STORE_OK)
-        reply_store_failed(c, "delete", prefix, err);
-    return status == STORE_OK;
-}
-
 static void document_delete(struct call *c)
 {
     struct store_item item;
     struct str err = STR_NONE;
 
+    if (c->kind == KIND_DECORATION && !decoration_path(c))
+        return;
     if (!c->id.p) {
         reply_error(c, 400, "missing %.*s id", STR_ARG(kinds[c->kind].noun));
         return;
     }
     if (!str_eq(query_arg(c, STR("force")), STR("true")) && !refs_unused(c))
         return;
-    if (c->kind == KIND_CONSUMER && !credentials_delete(c))
-        return;
+    /* They go first: what is left when this fails in the middle must not outlive its owner, and be
+     * the next one's of that name. */
+    for (enum kind k = 0; k < KIND_COUNT; k++)
+        if (kinds[k].owner == c->kind && !owned_delete(c, c->id, k))
+            return;
     enum store_status status = keeper_write(c->keeper, c->kind, call_item(c, c->id), NULL, -1,
                                             &item, c->a, &err);
     if (status == STORE_OK)

@@ -26,6 +26,8 @@ static const struct {
 } comparable[] = {
     {KIND_ROUTE, {"service_id", 10}},
     {KIND_ROUTE, {"upstream_id", 11}},
+    {KIND_STREAM_ROUTE, {"service_id", 10}},
+    {KIND_STREAM_ROUTE, {"upstream_id", 11}},
 };
 
 static struct pattern pattern_of(struct str source)

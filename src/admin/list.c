@@ -103,7 +103,7 @@ void document_list(struct call *c)
     l.filter = filter_new(c);
     if (store->ops->list(store, prefix, listing_item, &l, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
-    else if (c->kind == KIND_CREDENTIAL &&
+    else if (kinds[c->kind].owner != KIND_COUNT &&
              l.total == 0) /* as APISIX: a folder that was never made */
         reply_not_found(c);
     else if (l.full)

@@ -136,6 +136,8 @@ void document_patch(struct call *c)
     struct store_item item;
     struct str id;
 
+    if (c->kind == KIND_DECORATION && !decoration_patch(c))
+        return;
     if (!patch_check(c))
         return;
     json_t *document = patch_read(c, &item);

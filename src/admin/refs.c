@@ -8,12 +8,15 @@ static const struct ref {
     enum kind from;
     const char *field;
     enum kind to;
+    const char *noun; /* the user's, in messages; NULL: its kind's */
 } refs[] = {
-    {KIND_ROUTE, "upstream_id", KIND_UPSTREAM},
-    {KIND_ROUTE, "service_id", KIND_SERVICE},
-    {KIND_ROUTE, "plugin_config_id", KIND_PLUGIN_CONFIG},
-    {KIND_SERVICE, "upstream_id", KIND_UPSTREAM},
-    {KIND_CONSUMER, "group_id", KIND_CONSUMER_GROUP},
+    {KIND_ROUTE, "upstream_id", KIND_UPSTREAM, NULL},
+    {KIND_ROUTE, "service_id", KIND_SERVICE, NULL},
+    {KIND_ROUTE, "plugin_config_id", KIND_PLUGIN_CONFIG, NULL},
+    {KIND_SERVICE, "upstream_id", KIND_UPSTREAM, NULL},
+    {KIND_CONSUMER, "group_id", KIND_CONSUMER_GROUP, NULL},
+    {KIND_STREAM_ROUTE, "upstream_id", KIND_UPSTREAM, "stream_route"},
+    {KIND_STREAM_ROUTE, "service_id", KIND_SERVICE, "stream_route"},
 };
 
 /* Documents whose plugins can name an upstream (traffic-split), as messages call them. */
@@ -52,6 +55,42 @@ static bool ref_exists(struct call *c, const struct ref *ref, struct str id)
     return false;
 }
 
+/* A stream route that takes over another's connections speaks the same protocol. */
+static bool superior_exists(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    const json_t *protocol = json_object_get(c->json, "protocol");
+    struct str id = id_of(c->a, json_object_get(protocol, "superior_id")), err = STR_NONE;
+    const char *mine = json_string_value(json_object_get(protocol, "name"));
+    struct store_item item;
+
+    if (c->kind != KIND_STREAM_ROUTE || !id.p)
+        return true;
+    if (str_eq(id, id_of(c->a, json_object_get(c->json, "id")))) {
+        reply_error(c, 400, "stream route can not set itself as superior_id");
+        return false;
+    }
+    struct str key = document_key(c->a, KIND_STREAM_ROUTE, id);
+    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+    if (status == STORE_NOT_FOUND)
+        reply_error(c, 400, "failed to fetch stream routes[%.*s], response code: 404", STR_ARG(id));
+    else if (status != STORE_OK)
+        reply_store_failed(c, "read", key, err);
+    if (status != STORE_OK)
+        return false;
+    json_t *superior = keeper_decode(c->keeper, KIND_STREAM_ROUTE, item.value);
+    const char *its = json_string_value(
+        json_object_get(json_object_get(superior, "protocol"), "name"));
+    bool same = !its || strcmp(mine, its) == 0;
+    if (!same)
+        reply_error(c, 400,
+                    "protocol mismatch: subordinate protocol [%s] does not match superior "
+                    "protocol [%s]",
+                    mine, its);
+    json_decref(superior);
+    return same;
+}
+
 bool refs_exist(struct call *c)
 {
     for (size_t i = 0; i < COUNT(refs); i++) {
@@ -61,7 +100,7 @@ bool refs_exist(struct call *c)
         if (!ref_exists(c, &refs[i], id_of(c->a, value)))
             return false;
     }
-    return true;
+    return superior_exists(c);
 }
 
 /* ---- Who uses a document -----------------------------------------------------------------------
@@ -74,9 +113,13 @@ static void reply_used(struct call *c, const char *by, struct str noun, struct s
                 STR_ARG(noun), STR_ARG(user));
 }
 
+/* A search through documents for one that names this one in a way that the builder does not follow.
+ */
 struct search {
     struct call *c;
     enum kind from;
+    struct str needle; /* what the text must have */
+    bool (*names)(const json_t *value, struct call *c);
     struct str user; /* who was found; absent: nobody */
 };
 
@@ -97,37 +140,59 @@ static bool split_names(const json_t *value, struct call *c)
     return false;
 }
 
+static bool transcode_names(const json_t *value, struct call *c)
+{
+    const json_t *conf = json_object_get(json_object_get(value, "plugins"), "grpc-transcode");
+
+    return str_eq(id_of(c->a, json_object_get(conf, "proto_id")), c->id);
+}
+
+static bool protocol_names(const json_t *value, struct call *c)
+{
+    const json_t *protocol = json_object_get(value, "protocol");
+
+    return str_eq(id_of(c->a, json_object_get(protocol, "superior_id")), c->id);
+}
+
 static bool search_item(void *arg, const struct store_item *item)
 {
-    static const struct str needle = {"\"traffic-split\"", 15};
     struct search *s = arg;
     struct str id = document_id(s->from, item->key);
 
-    if (!id.p || str_search(item->value, needle) < 0)
+    if (!id.p || str_search(item->value, s->needle) < 0)
         return true;
     json_t *value = keeper_decode(s->c->keeper, s->from, item->value);
-    if (value && split_names(value, s->c))
+    if (value && s->names(value, s->c))
         s->user = arena_str(s->c->a, id);
     json_decref(value);
     return !s->user.p;
 }
 
-/* The builder does not follow references inside of plugins: the documents themselves are searched,
- * as long as there is such a plugin. */
+/* False: answered, since the store cannot be read. */
+static bool search_run(struct search *s)
+{
+    struct store *store = keeper_store(s->c->keeper);
+    struct str err = STR_NONE, prefix = document_prefix(s->c->a, s->from);
+
+    if (store->ops->list(store, prefix, search_item, s, &err) == STORE_OK)
+        return true;
+    reply_store_failed(s->c, "read", prefix, err);
+    return false;
+}
+
+/* By traffic-split, as long as there is such a plugin. */
 static bool split_unused(struct call *c)
 {
-    struct store *store = keeper_store(c->keeper);
-
     if (c->kind != KIND_UPSTREAM ||
         !builder_plugin(keeper_builder(c->keeper), STR("traffic-split")))
         return true;
     for (size_t i = 0; i < COUNT(split_users); i++) {
-        struct search s = {c, split_users[i].from, STR_NONE};
-        struct str err = STR_NONE, prefix = document_prefix(c->a, s.from);
-        if (store->ops->list(store, prefix, search_item, &s, &err) != STORE_OK) {
-            reply_store_failed(c, "read", prefix, err);
+        struct search s = {.c = c,
+                           .from = split_users[i].from,
+                           .needle = STR("\"traffic-split\""),
+                           .names = split_names};
+        if (!search_run(&s))
             return false;
-        }
         if (s.user.p) {
             reply_used(c, "plugin in ", str_of(split_users[i].noun), s.user);
             return false;
@@ -136,18 +201,57 @@ static bool split_unused(struct call *c)
     return true;
 }
 
+static bool proto_unused(struct call *c)
+{
+    static const enum kind users[] = {KIND_ROUTE, KIND_SERVICE};
+
+    for (size_t i = 0; c->kind == KIND_PROTO && i < COUNT(users); i++) {
+        struct search s = {.c = c,
+                           .from = users[i],
+                           .needle = STR("\"grpc-transcode\""),
+                           .names = transcode_names};
+        if (!search_run(&s))
+            return false;
+        if (s.user.p) {
+            reply_used(c, "", kinds[users[i]].noun, s.user);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool superior_unused(struct call *c)
+{
+    struct search s = {.c = c,
+                       .from = KIND_STREAM_ROUTE,
+                       .needle = STR("\"superior_id\""),
+                       .names = protocol_names};
+
+    if (c->kind != KIND_STREAM_ROUTE)
+        return true;
+    if (!search_run(&s))
+        return false;
+    if (s.user.p)
+        reply_error(c, 400,
+                    "can not delete this stream route directly, stream route [%.*s] is still "
+                    "using it as superior_id",
+                    STR_ARG(s.user));
+    return !s.user.p;
+}
+
 bool refs_unused(struct call *c)
 {
     const struct builder *b = keeper_builder(c->keeper);
 
-    if (!split_unused(c))
+    if (!split_unused(c) || !proto_unused(c) || !superior_unused(c))
         return false;
     for (size_t i = 0; i < COUNT(refs); i++) {
-        if (refs[i].to != c->kind)
+        /* Where streams are off their routes cannot be seen, nor deleted. */
+        if (refs[i].to != c->kind || (refs[i].from == KIND_STREAM_ROUTE && !c->admin->stream))
             continue;
         struct str user = builder_user(b, c->kind, c->id, refs[i].from);
         if (user.p) {
-            reply_used(c, "", kinds[refs[i].from].noun, user);
+            reply_used(c, "", refs[i].noun ? str_of(refs[i].noun) : kinds[refs[i].from].noun, user);
             return false;
         }
     }

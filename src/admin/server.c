@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP for the Admin API: gathers a request, waits for the keeper's answer, sends it. */
+/* HTTP for the APIs of the control side: gathers a request, waits for its answer, sends it. */
 #include "admin/server.h"
 
 #include <pthread.h>
@@ -8,30 +8,39 @@
 #include "base/panic.h"
 #include "http/uri.h"
 
-enum { STOP_MS = 2000 };
+enum { STOP_MS = 2000, DOORS_MAX = 8 };
+
+/* A listener and whose requests come in by it. */
+struct door {
+    struct admin_server *server;
+    struct server *listener;
+    const struct admin_api *api;
+    void *owner;
+};
 
 struct admin_server {
     struct thread thread;
-    struct server *server;
-    struct admin *admin;
+    struct door doors[DOORS_MAX];
+    unsigned ndoors;
     struct str server_header;
     pthread_t id;
     bool running, stopping;
-    unsigned requests; /* handed to the admin and not answered */
+    unsigned requests; /* handed over and not answered */
     struct timer stop_timer;
 };
 
 /* One request. It outlives its stream when the client leaves before the answer. */
 struct call {
     struct message message; /* the answer's way back to this thread */
-    struct admin_server *server;
+    struct door *door;
     struct stream *stream; /* NULL: the client is gone */
     struct arena arena;
     struct str method, path, query;
     struct head head;
     struct addr client;
     struct buf body;
-    size_t body_size;
+    size_t body_size, body_max;
+    bool handed; /* over to its API */
     struct admin_reply *reply;
 };
 
@@ -50,13 +59,12 @@ static struct call *call_new(struct stream *s, const struct h1_request *req)
     arena_init(&a, NULL);
     struct call *c = arena_zero(&a, sizeof(*c));
     c->arena = a;
-    c->server = stream_server_owner(s);
+    c->door = stream_server_owner(s);
     c->stream = s;
     c->client = *s->client;
     c->method = arena_str(&c->arena, req->method);
     c->query = req->query.p ? arena_str(&c->arena, req->query) : STR_NONE;
     head_copy(&c->head, &req->head, &c->arena, 0);
-    buf_init(&c->body, ADMIN_BODY_MAX);
     c->body_size = req->framing == H1_LENGTH ? (size_t)req->length : 0;
     return c;
 }
@@ -77,9 +85,9 @@ static void send_reply(struct call *c)
     struct head head;
 
     head_init(&head, lines, ADMIN_HEADERS_MAX + 4);
-    head_add(&head, NULL, HEADER_DATE, STR("Date"), thread_date(&c->server->thread));
-    if (c->server->server_header.n)
-        head_add(&head, NULL, HEADER_SERVER, STR("Server"), c->server->server_header);
+    head_add(&head, NULL, HEADER_DATE, STR("Date"), thread_date(&c->door->server->thread));
+    if (c->door->server->server_header.n)
+        head_add(&head, NULL, HEADER_SERVER, STR("Server"), c->door->server->server_header);
     if (r->content_type.n)
         head_add(&head, NULL, HEADER_CONTENT_TYPE, STR("Content-Type"), r->content_type);
     for (unsigned i = 0; i < r->nheaders; i++)
@@ -92,7 +100,7 @@ static void send_reply(struct call *c)
 static void on_answer(struct message *m)
 {
     struct call *c = CONTAINER(m, struct call, message);
-    struct admin_server *s = c->server;
+    struct admin_server *s = c->door->server;
 
     if (c->stream)
         send_reply(c);
@@ -109,7 +117,7 @@ static void on_done(void *arg, struct admin_reply *reply)
 
     c->reply = reply;
     c->message.run = on_answer;
-    loop_post(&c->server->thread.loop, &c->message);
+    loop_post(&c->door->server->thread.loop, &c->message);
 }
 
 /* ---- The request
@@ -122,19 +130,33 @@ static struct str call_header(void *arg, struct str name)
     return h ? header_str_value(h) : STR_NONE;
 }
 
+static struct admin_request request_of(struct call *c)
+{
+    return (struct admin_request){.method = c->method,
+                                  .path = c->path,
+                                  .query = c->query,
+                                  .header = call_header,
+                                  .header_arg = c,
+                                  .body = buf_str(&c->body),
+                                  .body_size = c->body_size,
+                                  .client = &c->client.sa};
+}
+
 static void hand_over(struct call *c)
 {
-    struct admin_request req = {.method = c->method,
-                                .path = c->path,
-                                .query = c->query,
-                                .header = call_header,
-                                .header_arg = c,
-                                .body = buf_str(&c->body),
-                                .body_size = c->body_size,
-                                .client = &c->client.sa};
+    struct admin_request req = request_of(c);
 
-    c->server->requests++;
-    admin_handle(c->server->admin, &req, on_done, c);
+    c->handed = true;
+    c->door->server->requests++;
+    c->door->api->handle(c->door->owner, &req, on_done, c);
+}
+
+static size_t body_max(struct call *c)
+{
+    const struct admin_api *api = c->door->api;
+    struct admin_request req = request_of(c);
+
+    return api->body_max ? api->body_max(c->door->owner, &req) : ADMIN_BODY_MAX;
 }
 
 static void refuse(struct call *c, int status)
@@ -157,8 +179,10 @@ static void on_request(struct stream *s, const struct h1_request *req)
         return;
     }
     c->path = arena_str(&c->arena, c->path);
+    c->body_max = body_max(c);
+    buf_init(&c->body, c->body_max);
     /* What is too long is refused by its announced size, without being read. */
-    if (req->framing == H1_NO_BODY || c->body_size > ADMIN_BODY_MAX)
+    if (req->framing == H1_NO_BODY || c->body_size > c->body_max)
         hand_over(c);
 }
 
@@ -166,8 +190,8 @@ static void on_body(struct stream *s, struct str data, bool last)
 {
     struct call *c = s->data;
 
-    if (c->body_size > ADMIN_BODY_MAX)
-        return; /* handed over already */
+    if (c->handed)
+        return;
     if (!buf_add(&c->body, data)) {
         c->body_size = c->body.n + data.n;
         buf_fini(&c->body);
@@ -188,10 +212,9 @@ static void on_drained(struct stream *s)
 static void on_abort(struct stream *s, enum reason why)
 {
     struct call *c = s->data;
-    bool handed = c->stream && !s->body_coming;
 
     (void)why;
-    if (handed || c->body_size > ADMIN_BODY_MAX)
+    if (c->handed)
         c->stream = NULL;
     else
         call_free(c);
@@ -212,20 +235,19 @@ static void on_stop_over(struct timer *t)
 {
     struct admin_server *s = CONTAINER(t, struct admin_server, stop_timer);
 
-    server_close(s->server);
+    for (unsigned i = 0; i < s->ndoors; i++)
+        server_close(s->doors[i].listener);
     stop_if_done(s);
 }
 
-struct admin_server *admin_server_new(struct admin *admin, const struct addr *addr,
-                                      struct str server_header, struct arena *a, struct str *err)
+struct admin_server *admin_server_new(struct str server_header)
 {
     struct admin_server *s = mem_zero(sizeof(*s));
 
-    s->admin = admin;
     s->server_header = server_header;
     timer_init(&s->stop_timer, on_stop_over);
     if (!thread_init(&s->thread, 0)) {
-        *err = STR("the kernel gave no epoll descriptor");
+        free(s);
         return NULL;
     }
     s->thread.limits = (struct conn_limits){
@@ -235,8 +257,22 @@ struct admin_server *admin_server_new(struct admin *admin, const struct addr *ad
         .body_ms = 10000,
         .send_ms = 10000,
     };
-    s->server = server_new(&s->thread, &handler, s);
-    return server_listen(s->server, addr, false, a, err) ? s : NULL;
+    return s;
+}
+
+bool admin_server_listen(struct admin_server *s, const struct addr *addr,
+                         const struct admin_api *api, void *owner, struct arena *a, struct str *err)
+{
+    ASSERT(s->ndoors < DOORS_MAX && !s->running);
+    struct door *door = &s->doors[s->ndoors];
+    *door = (struct door){.server = s, .api = api, .owner = owner};
+    door->listener = server_new(&s->thread, &handler, door);
+    if (server_listen(door->listener, addr, false, a, err)) {
+        s->ndoors++;
+        return true;
+    }
+    server_free(door->listener);
+    return false;
 }
 
 static void *thread_main(void *arg)
@@ -268,7 +304,8 @@ static void on_stop(struct message *m)
 
     free(o);
     s->stopping = s->thread.draining = true;
-    server_drain(s->server);
+    for (unsigned i = 0; i < s->ndoors; i++)
+        server_drain(s->doors[i].listener);
     loop_timer(&s->thread.loop, &s->stop_timer, STOP_MS);
     stop_if_done(s);
 }
@@ -282,7 +319,8 @@ void admin_server_stop(struct admin_server *s)
         loop_post(&s->thread.loop, &o->message);
         pthread_join(s->id, NULL);
     }
-    server_free(s->server);
+    for (unsigned i = 0; i < s->ndoors; i++)
+        server_free(s->doors[i].listener);
     thread_fini(&s->thread);
     free(s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Admin API's listener: a thread of its own that speaks HTTP and hands each request to
- * admin_handle. */
+/* The control side's listeners: one thread that speaks HTTP for the Admin API, the control API and
+ * their like, and hands each request to whom it is for. */
 #ifndef ADMIN_SERVER_H
 #define ADMIN_SERVER_H
 
@@ -9,14 +9,16 @@
 
 struct admin_server;
 
-/* Listens on addr; the thread is not running yet, so no request is answered before
- * admin_server_run. server_header: value of Server, absent: none; must live on. NULL with a
- * message. */
-struct admin_server *admin_server_new(struct admin *admin, const struct addr *addr,
-                                      struct str server_header, struct arena *a, struct str *err);
+/* server_header: value of Server, absent: none; must live on. NULL when the kernel refuses. */
+struct admin_server *admin_server_new(struct str server_header);
+/* Listens on addr for that API, whose owner must outlive the server. Before admin_server_run. False
+ * with a message. */
+bool admin_server_listen(struct admin_server *s, const struct addr *addr,
+                         const struct admin_api *api, void *owner, struct arena *a,
+                         struct str *err);
+/* Starts the thread: no request is answered before. */
 void admin_server_run(struct admin_server *s);
-/* Stops listening, lets requests under way end (at most two seconds), ends the thread, frees. The
- * admin must still be there. */
+/* Stops listening, lets requests under way end (at most two seconds), ends the thread, frees. */
 void admin_server_stop(struct admin_server *s);
 
 #endif

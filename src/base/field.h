@@ -76,6 +76,9 @@ enum field_rule_type {
     /* As RULE_ONE_OF, and no field of two groups; then the message names the groups: "a/b and c
      * cannot be specified at the same time". */
     RULE_ONE_OF_NAMED,
+    /* "field=value|groups|else|groups": when an enum's field (or its default) has the value,
+     * exactly one of the groups before `else` is present, otherwise one of those behind it. */
+    RULE_WHEN,
 };
 
 struct field_rule {

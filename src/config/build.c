@@ -96,16 +96,23 @@ void item_touch(struct builder *b, struct item *route)
         list_append(&b->dirty, &route->dirty);
 }
 
-/* What hangs on this item is linked anew: routes, and the routes of services. */
-static void touch_dependants(struct builder *b, struct item *item)
+static void touch_routes(struct builder *b, struct item *item)
 {
     for (struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
         struct item *from = CONTAINER(l, struct edge, link)->from;
         if (from->kind == KIND_ROUTE)
             item_touch(b, from);
-        else
-            for (struct list *k = from->dependants.next; k != &from->dependants; k = k->next)
-                item_touch(b, CONTAINER(k, struct edge, link)->from);
+    }
+}
+
+/* What hangs on this item is linked anew: routes, and the routes of services. */
+static void touch_dependants(struct builder *b, struct item *item)
+{
+    touch_routes(b, item);
+    for (struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
+        struct item *from = CONTAINER(l, struct edge, link)->from;
+        if (from->kind == KIND_SERVICE)
+            touch_routes(b, from);
     }
 }
 
@@ -213,6 +220,9 @@ union any_doc {
     struct consumer_doc consumer;
     struct credential_doc credential;
     struct ssl_doc ssl;
+    struct stream_route_doc stream_route;
+    struct proto_doc proto;
+    struct decoration_doc decoration;
     struct plugin_config_doc plugin_config;
 };
 
@@ -241,6 +251,12 @@ static bool compile_doc(struct compile *c, const union any_doc *d)
         return compile_ssl(c, &d->ssl);
     case KIND_SECRET:
         return compile_secret(c);
+    case KIND_STREAM_ROUTE:
+        return compile_stream_route(c, &d->stream_route);
+    case KIND_PROTO:
+        return compile_proto(c, &d->proto);
+    case KIND_DECORATION:
+        return true;
     case KIND_COUNT:
         break;
     }
@@ -340,9 +356,9 @@ bool builder_check_by_schema(const struct builder *b)
 }
 
 /* Keeps or, with an absent message, clears what is wrong with a document. */
-static void bad_set(struct builder *b, struct str key, struct str why)
+static void fault_set(struct trie **faults, struct str key, struct str why)
 {
-    free(trie_set(&b->bad, &builder_own, key, TRIE_EXACT, why.p ? str_dup(why) : NULL));
+    free(trie_set(faults, &builder_own, key, TRIE_EXACT, why.p ? str_dup(why) : NULL));
 }
 
 struct bad_visit {
@@ -363,6 +379,29 @@ void builder_bad(const struct builder *b, builder_bad_fn *each, void *arg)
     struct bad_visit v = {each, arg};
 
     trie_each(b->bad, bad_each, &v);
+}
+
+void builder_flaws(const struct builder *b, builder_bad_fn *each, void *arg)
+{
+    struct bad_visit v = {each, arg};
+
+    trie_each(b->flawed, bad_each, &v);
+}
+
+void builder_skip(struct builder *b, enum kind kind, struct str id, const char *why)
+{
+    struct arena scratch;
+
+    arena_init(&scratch, &b->scratch);
+    fault_set(&b->bad, item_key(&scratch, kind, id), str_of(why));
+    arena_fini(&scratch);
+}
+
+bool builder_has(const struct builder *b, enum kind kind, struct str id)
+{
+    const struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+
+    return item && item->object;
 }
 
 /* The item goes over to another version of its document; NULL: it is gone. */
@@ -402,6 +441,9 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
         break;
     case KIND_SSL:
     case KIND_SECRET:
+    case KIND_STREAM_ROUTE:
+    case KIND_PROTO:
+    case KIND_DECORATION:
         break; /* nothing is served by them yet */
     case KIND_COUNT:
         PANIC("no such kind");
@@ -430,7 +472,9 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
             log_write(refs_level(&c, LOG_ERROR), "%.*s is kept out: %.*s", STR_ARG(c.key),
                       STR_ARG(refs_message(&c)));
     }
-    bad_set(b, c.key, !value || new ? STR_NONE : refs_message(&c));
+    fault_set(&b->bad, c.key, !value || new ? STR_NONE : refs_message(&c));
+    if (new || !value)
+        fault_set(&b->flawed, c.key, c.flaws);
     refs_keep(&c, revision, value);
     if (kind == KIND_SECRET && b->env.secrets && (new || !value))
         b->env.secrets->manager(b->env.secrets->arg, id, resolved);
@@ -538,6 +582,8 @@ void builder_free(struct builder *b)
     refs_fini(b);
     trie_each(b->bad, free_text, NULL);
     trie_free(b->bad);
+    trie_each(b->flawed, free_text, NULL);
+    trie_free(b->flawed);
     trie_free(b->waiting);
     trie_free(b->credentials);
     trie_free(b->consumers);

@@ -32,7 +32,10 @@ struct builder_secrets {
 struct builder_env {
     const struct plugin *const *plugins; /* NULL-ended: all that the program has */
     enum router_kind router;
-    bool verify_upstreams;                 /* default of tls.verify (eclusa.upstream_tls_verify) */
+    bool verify_upstreams;       /* default of tls.verify (eclusa.upstream_tls_verify) */
+    bool stream;                 /* apisix.proxy_mode has stream: L4 upstreams are known */
+    const struct str *protocols; /* of stream routes (xrpc.protocols); names */
+    unsigned nprotocols;
     const struct keepalive *keepalive;     /* of upstreams without keepalive_pool; NULL: APISIX's */
     const struct builder_secrets *secrets; /* NULL: nobody; such references stay unresolved */
 };
@@ -42,6 +45,8 @@ struct builder *builder_new(const struct builder_env *env);
 void builder_free(struct builder *b);
 
 const struct plugin *builder_plugin(const struct builder *b, struct str name);
+/* Stream routes may have the plugin of that name. */
+bool builder_plugin_streams(struct str name);
 
 /* Validates a document as the Admin API does for a write: the kind's field table, plugins by name
  * and by their tables, cross-field rules, a trial compile; not references to other resources.
@@ -71,6 +76,15 @@ void builder_secret_set(struct builder *b, struct str uri, const json_t *value, 
  * deleted. */
 typedef void builder_bad_fn(void *arg, struct str key, struct str why);
 void builder_bad(const struct builder *b, builder_bad_fn *each, void *arg);
+
+/* The same for every document that is served in part: plugins of it are left out, or closed what
+ * they guard. */
+void builder_flaws(const struct builder *b, builder_bad_fn *each, void *arg);
+/* A stored document that cannot even be given to builder_apply: it is listed by builder_bad, and
+ * what was applied before stays. */
+void builder_skip(struct builder *b, enum kind kind, struct str id, const char *why);
+/* Whether there is a good version of that document. */
+bool builder_has(const struct builder *b, enum kind kind, struct str id);
 
 /* The id of a document of kind `from` that names this one (by upstream_id and the like), borrowed
  * until the next builder_apply; absent: there is none. Documents that do not compile are not seen.

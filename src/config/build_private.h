@@ -120,7 +120,7 @@ struct builder {
     size_t sizes[KIND_COUNT];       /* what recent objects of a kind took */
     struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
     struct trie *waiting;           /* by credential key: first claim behind the owner's */
-    struct trie *bad;               /* by resource key: message, a C string */
+    struct trie *bad, *flawed;      /* by resource key: message, a C string */
     struct trie *references;        /* to secrets, by text: struct reference */
     struct trie *sources;           /* documents that have some, by resource key: struct source */
     struct list dirty;
@@ -174,6 +174,7 @@ struct compile {
     bool on_its_way; /* and will be told soon, one way or the other */
     struct reference **secrets; /* that the document refers to */
     unsigned nsecrets;
+    struct str flaws; /* what of it is left out; absent: nothing */
 };
 
 /* Set the message; return false. */
@@ -195,6 +196,8 @@ bool compile_group(struct compile *c, const struct plugin_config_doc *d);
 bool compile_global_rule(struct compile *c, const struct plugin_config_doc *d);
 bool compile_metadata(struct compile *c);
 bool compile_ssl(struct compile *c, const struct ssl_doc *d);
+bool compile_stream_route(struct compile *c, const struct stream_route_doc *d);
+bool compile_proto(struct compile *c, const struct proto_doc *d);
 bool compile_secret(struct compile *c);
 /* Both parse as PEM, or are references; key may be absent. `before` goes before the message. */
 bool compile_pem(struct compile *c, const char *before, struct str cert, struct str key);

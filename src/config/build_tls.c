@@ -58,12 +58,6 @@ static bool pairs_check(struct compile *c, const struct ssl_doc *d)
 
 bool compile_ssl(struct compile *c, const struct ssl_doc *d)
 {
-    bool pair = d->cert.p && d->key.p;
-
-    if (d->type == SSL_SERVER && (!pair || !d->sni.p == !d->snis.n))
-        return compile_fail_schema(c, "then clause did not match");
-    if (d->type != SSL_SERVER && !pair)
-        return compile_fail_schema(c, "else clause did not match");
     if (!compile_pem(c, "", d->cert, d->key))
         return false;
     if (d->type != SSL_SERVER)

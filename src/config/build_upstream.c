@@ -140,6 +140,12 @@ static bool nodes_compile(struct compile *c, const struct upstream_doc *d, struc
 
 /* ---- Checks ---- */
 
+/* Of streams alone. */
+static bool is_l4(const struct upstream_doc *d)
+{
+    return d->scheme == SCHEME_TCP || d->scheme == SCHEME_TLS || d->scheme == SCHEME_UDP;
+}
+
 /* What would be served wrongly is refused, also where it is stored already. */
 static bool supported(struct compile *c, const struct upstream_doc *d)
 {
@@ -149,6 +155,8 @@ static bool supported(struct compile *c, const struct upstream_doc *d)
     if (d->discovery_type.p || !d->nodes)
         return compile_fail(c, "discovery_type \"%.*s\" is not supported by this version",
                             STR_ARG(d->discovery_type));
+    if (is_l4(d) && (c->b->env.stream || !c->strict))
+        return true;
     if (d->scheme != SCHEME_HTTP && d->scheme != SCHEME_HTTPS)
         return compile_fail(c, "scheme \"%s\" is not supported by this version",
                             scheme_names[d->scheme]);
@@ -336,6 +344,8 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
     limits_compile(&c->b->env, d, u);
     if (!supported(c, d) || !nodes_compile(c, d, u))
         return false;
+    if (is_l4(d)) /* a route that names it has nowhere to go: 503 */
+        u->nnodes = 0;
     if (u->pass_host == PASS_HOST_REWRITE && u->upstream_host.n == 0)
         return compile_fail(c, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
     if (!tls_compile(c, d, u) || !balance_compile(c, d, u))

@@ -108,6 +108,36 @@ static bool rule_any_of(struct parse *p, const struct fields *fields, const json
     return false;
 }
 
+/* The groups of a RULE_WHEN that hold for this object; false: those behind `else`. */
+static bool when_groups(const struct fields *fields, const json_t *in, struct str *groups)
+{
+    struct str condition, name, value, group;
+
+    rule_part(groups, '|', &condition);
+    str_cut(condition, '=', &name, &value);
+    const json_t *is = json_object_getn(in, name.p, name.n);
+    const struct field *row = fields_row(fields, name);
+    if (!is && row && row->def)
+        is = memo_json(row->def);
+    if (json_is_string(is) && str_eq(str_of(json_string_value(is)), value))
+        return true;
+    while (rule_part(groups, '|', &group) && !str_eq(group, STR("else"))) {
+    }
+    return false;
+}
+
+static bool rule_when(struct parse *p, const struct fields *fields, const json_t *in,
+                      const struct field_rule *rule)
+{
+    struct str groups = str_of(rule->groups), group;
+    bool holds = when_groups(fields, in, &groups);
+    int matched = 0;
+
+    while (rule_part(&groups, '|', &group) && !str_eq(group, STR("else")))
+        matched += group_is_present(fields, in, group);
+    return matched == 1 || parse_fail(p, "%s clause did not match", holds ? "then" : "else");
+}
+
 /* `none_too`: the first alternative is that no group is present. */
 static bool rule_one_of(struct parse *p, const struct fields *fields, const json_t *in,
                         const struct field_rule *rule, bool none_too)
@@ -210,6 +240,8 @@ static bool rule_check(struct parse *p, const struct fields *fields, const json_
         return rule_one_of_named(p, fields, in, rule);
     case RULE_NOT_BOTH:
         return rule_not_both(p, fields, in, rule);
+    case RULE_WHEN:
+        return rule_when(p, fields, in, rule);
     }
     PANIC("a rule without a type");
 }
@@ -219,7 +251,7 @@ static const int rank[] = {
     [RULE_DEPENDS] = 0,         [RULE_DEPENDS_SCHEMA] = 0, [RULE_EXCLUDES] = 0,
     [RULE_MIN_FIELDS] = 1,      [RULE_MAX_FIELDS] = 2,     [RULE_ALL_ONE_OF] = 3,
     [RULE_ALL_NONE_OR_ONE] = 3, [RULE_ANY_OF] = 4,         [RULE_ONE_OF] = 5,
-    [RULE_NOT_BOTH] = 6,        [RULE_ONE_OF_NAMED] = 5,
+    [RULE_NOT_BOTH] = 6,        [RULE_ONE_OF_NAMED] = 5,   [RULE_WHEN] = 7,
 };
 
 static bool rules_ranked(struct parse *p, const struct fields *fields, const json_t *in, int from,
@@ -241,5 +273,5 @@ bool rules_depend(struct parse *p, const struct fields *fields, const json_t *in
 
 bool rules_rest(struct parse *p, const struct fields *fields, const json_t *in)
 {
-    return rules_ranked(p, fields, in, 1, 6);
+    return rules_ranked(p, fields, in, 1, 7);
 }

@@ -239,6 +239,34 @@ static void put_all_of(json_t *schema, const struct field_rule *rule)
     json_array_append_new(all, one_of_json(rule));
 }
 
+static json_t *required_one_json(struct str *groups)
+{
+    json_t *list = json_array(), *one;
+    struct str group;
+
+    while (rule_part(groups, '|', &group) && !str_eq(group, STR("else")))
+        json_array_append_new(list, required_json(group));
+    if (json_array_size(list) > 1)
+        return json_pack("{so}", "oneOf", list);
+    one = json_incref(json_array_get(list, 0));
+    json_decref(list);
+    return one;
+}
+
+static void put_when(json_t *schema, const struct field_rule *rule)
+{
+    struct str groups = str_of(rule->groups), condition, name, value;
+    json_t *properties = json_object();
+
+    rule_part(&groups, '|', &condition);
+    str_cut(condition, '=', &name, &value);
+    json_object_setn_new(properties, name.p, name.n,
+                         json_pack("{s[s#]}", "enum", value.p, (int)value.n));
+    put(schema, "if", json_pack("{so}", "properties", properties));
+    put(schema, "then", required_one_json(&groups));
+    put(schema, "else", required_one_json(&groups));
+}
+
 static void put_rule(json_t *schema, const struct field_rule *rule)
 {
     switch (rule->type) {
@@ -251,6 +279,9 @@ static void put_rule(json_t *schema, const struct field_rule *rule)
         break;
     case RULE_NOT_BOTH:
         put(schema, "not", json_pack("{so}", "anyOf", groups_json(rule)));
+        break;
+    case RULE_WHEN:
+        put_when(schema, rule);
         break;
     case RULE_MIN_FIELDS:
         put(schema, "minProperties", json_integer(rule->n));

@@ -10,17 +10,20 @@
 /* X(constant, collection in URLs, name in messages)
  * The order is the order in which documents are compiled at start: what is referred to comes first.
  */
-#define KINDS(X)                                             \
-    X(SECRET, "secrets", "secret")                           \
-    X(UPSTREAM, "upstreams", "upstream")                     \
-    X(SERVICE, "services", "service")                        \
-    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")      \
-    X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata") \
-    X(GLOBAL_RULE, "global_rules", "global rule")            \
-    X(CONSUMER_GROUP, "consumer_groups", "consumer group")   \
-    X(CONSUMER, "consumers", "consumer")                     \
-    X(CREDENTIAL, "credentials", "credential")               \
-    X(ROUTE, "routes", "route")                              \
+#define KINDS(X)                                                         \
+    X(SECRET, "secrets", "secret")                                       \
+    X(UPSTREAM, "upstreams", "upstream")                                 \
+    X(SERVICE, "services", "service")                                    \
+    X(DECORATION, "graphql_cost_decorations", "graphql cost decoration") \
+    X(PROTO, "protos", "proto")                                          \
+    X(PLUGIN_CONFIG, "plugin_configs", "plugin config")                  \
+    X(PLUGIN_METADATA, "plugin_metadata", "plugin_metadata")             \
+    X(GLOBAL_RULE, "global_rules", "global rule")                        \
+    X(CONSUMER_GROUP, "consumer_groups", "consumer group")               \
+    X(CONSUMER, "consumers", "consumer")                                 \
+    X(CREDENTIAL, "credentials", "credential")                           \
+    X(ROUTE, "routes", "route")                                          \
+    X(STREAM_ROUTE, "stream_routes", "stream route")                     \
     X(SSL, "ssls", "ssl")
 enum kind {
 #define KIND_ENUM(constant, collection, noun) KIND_##constant,
@@ -40,6 +43,7 @@ struct kind_info {
     bool identity;               /* its plugins are parsed by their consumer tables */
     bool times;                  /* create_time and update_time are kept in it */
     const char *hidden[2];       /* members that are never shown; NULL: none */
+    enum kind owner; /* whose documents its own belong to, and go with; KIND_COUNT: none */
 };
 
 extern const struct kind_info kinds[KIND_COUNT];

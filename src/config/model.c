@@ -62,7 +62,7 @@ static const struct field meta_rows[] = {
 };
 const struct fields model_meta_fields = {meta_rows, .size = sizeof(struct meta_doc)};
 
-static const struct field remote_addr_rows[] = {
+const struct field model_address_rows[] = {
     {"IPv4", FIELD_STR, .format = "ipv4"},
     {"IPv4/CIDR", FIELD_STR,
      .pattern = "^" IPV4_PART "\\." IPV4_PART "\\." IPV4_PART "\\." IPV4_PART
@@ -71,7 +71,7 @@ static const struct field remote_addr_rows[] = {
     {"IPv6/CIDR", FIELD_STR, .pattern = "^" IPV6_TEXT "/[0-9]{1,3}$"},
     {0},
 };
-static const struct field remote_addr_row = {"remote_addr", FIELD_STR, .of = remote_addr_rows,
+static const struct field remote_addr_row = {"remote_addr", FIELD_STR, .of = model_address_rows,
                                              .doc = "client IP"};
 
 /* ---- Routes ---- */
@@ -95,7 +95,7 @@ static const struct field route_rows[] = {
      .doc = "Host served; `*.` in front stands for any labels."},
     {"hosts", FIELD_LIST, .flags = FIELD_UNIQUE, AT(hosts), .min = 1, .of = &model_host_row,
      .doc = "Several of them."},
-    {"remote_addr", FIELD_STR, AT(remote_addr), .of = remote_addr_rows,
+    {"remote_addr", FIELD_STR, AT(remote_addr), .of = model_address_rows,
      .doc = "Client address or network served."},
     {"remote_addrs", FIELD_LIST, .flags = FIELD_UNIQUE, AT(remote_addrs), .min = 1,
      .of = &remote_addr_row, .doc = "Several of them."},
@@ -240,6 +240,46 @@ static const struct field secret_rows[] = {
 static const struct fields secret_fields = {secret_rows, NULL, sizeof(struct doc_head), true,
                                             "A place where secrets are kept."};
 
+#undef AT
+#define AT(member) .at = offsetof(struct decoration_doc, member)
+
+static const struct field argument_row = {.name = "argument", .type = FIELD_STR, .min = 1};
+
+static const struct field decoration_rows[] = {
+    MODEL_HEAD_ROWS,
+    MODEL_NAME_ROW(1, 256),
+    {"service_id", FIELD_ANY_OF, .flags = FIELD_AS_TEXT, AT(service_id), .of = model_id_rows,
+     .doc = "Service that it belongs to; given by the URL."},
+    {"field_path", FIELD_STR, .flags = FIELD_REQUIRED, AT(field_path),
+     .pattern = "^[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)*$",
+     .doc = "Place in the GraphQL schema: `Type`, `Type.field`, or a chain of fields."},
+    {"add_value", FIELD_NUM, .flags = FIELD_HAS_MIN, AT(add_value), .def = "1",
+     .doc = "The field's own cost."},
+    {"add_arguments", FIELD_LIST, AT(add_arguments), .of = &argument_row,
+     .doc = "Arguments of the query whose values are added to it."},
+    {"mul_value", FIELD_NUM, .flags = FIELD_HAS_MIN, AT(mul_value), .def = "1",
+     .doc = "By what the cost of all that is selected below is multiplied."},
+    {"mul_arguments", FIELD_LIST, AT(mul_arguments), .of = &argument_row,
+     .doc = "Arguments of the query by whose values it is multiplied."},
+    {0},
+};
+static const struct fields decoration_fields = {decoration_rows, NULL,
+                                                sizeof(struct decoration_doc), false,
+                                                "What a place in a GraphQL schema costs."};
+
+#undef AT
+#define AT(member) .at = offsetof(struct proto_doc, member)
+
+static const struct field proto_rows[] = {
+    MODEL_HEAD_ROWS,
+    MODEL_NAME_ROW(1, 256),
+    {"content", FIELD_STR, .flags = FIELD_REQUIRED, AT(content), .min = 1, .max = 1024 * 1024,
+     .doc = "Text of a .proto file, or a compiled descriptor set in base64."},
+    {0},
+};
+static const struct fields proto_fields = {proto_rows, NULL, sizeof(struct proto_doc), false,
+                                           "Messages and services of gRPC."};
+
 /* ---- Kinds ---- */
 
 #define METHODS_ALL   "GET PUT POST DELETE PATCH"
@@ -247,36 +287,51 @@ static const struct fields secret_fields = {secret_rows, NULL, sizeof(struct doc
 
 #define METHODS_WHOLE "GET PUT DELETE"
 
+#define METHODS_FIXED "GET PUT POST DELETE" /* no PATCH */
+
 /* Fields, methods, folder in the store, shape of ids there, identity, times,
- * what is hidden. */
+ * what is hidden, whose they are. */
 #define NO_HIDDEN  \
     {              \
         NULL, NULL \
     }
 
 #define UPSTREAM_PARTS \
-    &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true, NO_HIDDEN
-#define SERVICE_PARTS &service_fields, METHODS_ALL, TEXT("services"), "*", false, true, NO_HIDDEN
-#define PLUGIN_CONFIG_PARTS \
-    &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false, true, NO_HIDDEN
-#define CONSUMER_GROUP_PARTS \
-    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false, true, NO_HIDDEN
+    &model_upstream_fields, METHODS_ALL, TEXT("upstreams"), "*", false, true, NO_HIDDEN, KIND_COUNT
+#define SERVICE_PARTS \
+    &service_fields, METHODS_ALL, TEXT("services"), "*", false, true, NO_HIDDEN, KIND_COUNT
+#define PLUGIN_CONFIG_PARTS                                                                    \
+    &plugin_config_fields, METHODS_NAMED, TEXT("plugin_configs"), "*", false, true, NO_HIDDEN, \
+        KIND_COUNT
+#define CONSUMER_GROUP_PARTS                                                                     \
+    &consumer_group_fields, METHODS_NAMED, TEXT("consumer_groups"), "*", false, true, NO_HIDDEN, \
+        KIND_COUNT
 #define CONSUMER_PARTS \
-    &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true, true, NO_HIDDEN
-#define CREDENTIAL_PARTS \
-    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true, NO_HIDDEN
-#define ROUTE_PARTS &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true, NO_HIDDEN
+    &consumer_fields, METHODS_WHOLE, TEXT("consumers"), "*", true, true, NO_HIDDEN, KIND_COUNT
+#define CREDENTIAL_PARTS                                                                 \
+    &credential_fields, METHODS_WHOLE, TEXT("consumers"), "*/credentials/*", true, true, \
+        NO_HIDDEN, KIND_CONSUMER
+#define ROUTE_PARTS \
+    &route_fields, METHODS_ALL, TEXT("routes"), "*", false, true, NO_HIDDEN, KIND_COUNT
 
-#define SSL_PARTS                                                   \
-    &model_ssl_fields, METHODS_ALL, TEXT("ssls"), "*", false, true, \
-    {                                                               \
-        "key", "keys"                                               \
-    }
-#define SECRET_PARTS &secret_fields, METHODS_NAMED, TEXT("secrets"), "*/*", false, true, NO_HIDDEN
-#define PLUGIN_METADATA_PARTS \
-    &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false, NO_HIDDEN
-#define GLOBAL_RULE_PARTS \
-    &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true, NO_HIDDEN
+#define SSL_PARTS \
+    &model_ssl_fields, METHODS_ALL, TEXT("ssls"), "*", false, true, {"key", "keys"}, KIND_COUNT
+#define DECORATION_PARTS                                                                      \
+    &decoration_fields, METHODS_ALL, TEXT("services"), "*/graphql_cost_decorations/*", false, \
+        true, NO_HIDDEN, KIND_SERVICE
+#define PROTO_PARTS \
+    &proto_fields, METHODS_FIXED, TEXT("protos"), "*", false, true, NO_HIDDEN, KIND_COUNT
+#define STREAM_ROUTE_PARTS                                                                         \
+    &model_stream_route_fields, METHODS_FIXED, TEXT("stream_routes"), "*", false, true, NO_HIDDEN, \
+        KIND_COUNT
+#define SECRET_PARTS \
+    &secret_fields, METHODS_NAMED, TEXT("secrets"), "*/*", false, true, NO_HIDDEN, KIND_COUNT
+#define PLUGIN_METADATA_PARTS                                                               \
+    &metadata_fields, METHODS_WHOLE, TEXT("plugin_metadata"), "*", false, false, NO_HIDDEN, \
+        KIND_COUNT
+#define GLOBAL_RULE_PARTS                                                                  \
+    &global_rule_fields, METHODS_NAMED, TEXT("global_rules"), "*", false, true, NO_HIDDEN, \
+        KIND_COUNT
 
 #define TEXT(literal)                \
     {                                \

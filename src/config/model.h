@@ -90,6 +90,40 @@ struct credential_doc {
     struct field_list plugins;
 };
 
+/* A weight in the cost of GraphQL queries, below a service. */
+struct decoration_doc {
+    struct doc_head head;
+    struct str service_id, field_path;
+    double add_value, mul_value;
+    struct field_list add_arguments, mul_arguments; /* of struct str */
+};
+
+struct proto_doc {
+    struct doc_head head;
+    struct str content;
+};
+
+struct stream_protocol_doc {
+    struct str name, superior_id;
+    json_t *conf, *logger;
+};
+
+struct stream_route_doc {
+    struct doc_head head;
+    struct str server_addr, remote_addr, sni;
+    int64_t server_port; /* 0: any */
+    struct upstream_doc *upstream;
+    struct str upstream_id, service_id;
+    struct field_list plugins;
+    struct stream_protocol_doc *protocol;
+};
+
+/* A protocol that stream routes may speak (APISIX: xRPC); checked only. */
+struct model_protocol {
+    struct str name;             /* absent: behind the last one */
+    const struct fields *fields; /* of its conf; NULL: any object */
+};
+
 /* Also a consumer group. */
 struct plugin_config_doc {
     struct doc_head head;
@@ -128,7 +162,10 @@ struct meta_doc {
 extern const struct field model_id_rows[], model_label_row, model_host_row;
 extern const struct fields model_timeout_fields, model_upstream_fields, model_meta_fields;
 extern const struct fields model_ssl_fields;
-extern const char *const model_methods[]; /* in the order of enum method */
+extern const struct fields model_stream_route_fields;
+extern const struct model_protocol model_protocols[];
+extern const struct field model_address_rows[]; /* alternatives: an address or a network */
+extern const char *const model_methods[];       /* in the order of enum method */
 
 #define MODEL_HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
 

@@ -56,7 +56,9 @@ static const struct field ssl_rows[] = {
      .of = &protocol_row, .doc = "set ssl protocols"},
     {0},
 };
-const struct fields model_ssl_fields = {ssl_rows, NULL, sizeof(struct ssl_doc), false,
+static const struct field_rule ssl_rules[] = {
+    {RULE_WHEN, "type=server|sni,key,cert|snis,key,cert|else|key,cert", 0}, {0}};
+const struct fields model_ssl_fields = {ssl_rows, ssl_rules, sizeof(struct ssl_doc), false,
                                         "A certificate, and for which names it is."};
 
 /* ---- Secret managers ---- */

@@ -197,6 +197,9 @@ static bool conf_compile(struct trial *t)
         if (!good)
             plugin_release(p, t->c->kind, conf);
     }
+    if (!good && t->c->kind == KIND_STREAM_ROUTE)
+        return compile_fail(t->c, "failed to check the configuration of stream plugin [%s]: %.*s",
+                            t->entry->name, STR_ARG(err));
     if (!good)
         return compile_fail(t->c, "failed to check the configuration of plugin %s err: %.*s",
                             t->entry->name, STR_ARG(err));
@@ -228,6 +231,8 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
     json_t *meta = json_object_get(value, "_meta"), *bare = NULL;
     struct trial t = {.c = c, .entry = entry, .conf = value};
 
+    if (c->kind == KIND_STREAM_ROUTE && !builder_plugin_streams(name))
+        p = NULL;
     if (!p || (!json_is_object(value) && !json_is_array(value)))
         return refuse_unknown(c, name, value);
     entry->use.plugin = p;
@@ -261,9 +266,12 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     if (c->strict)
         return false;
     bool guard = entry_is_guard(entry);
+    const char *end = guard ? "what it guards is closed" : "the plugin is left out";
+    struct str why = refs_message(c);
     log_write(refs_level(c, LOG_WARN), "%.*s: plugin %s: %.*s: %s", STR_ARG(c->key), entry->name,
-              STR_ARG(refs_message(c)),
-              guard ? "what it guards is closed" : "the plugin is left out");
+              STR_ARG(why), end);
+    c->flaws = arena_printf(&c->scratch, "%.*s%splugin %s: %.*s: %s", STR_ARG(c->flaws),
+                            c->flaws.n ? "; " : "", entry->name, STR_ARG(why), end);
     c->err = STR_NONE;
     c->missing = false;
     entry->use = (struct plugin_use){0};

@@ -199,6 +199,40 @@ static bool take_listen(struct loader *l, const struct raw_apisix *raw)
     return true;
 }
 
+/* The control API is on unless it is switched off, the status API where it has an address. */
+static bool take_sides(struct loader *l, const struct raw_apisix *raw)
+{
+    struct settings *s = l->s;
+
+    s->control = (struct settings_side){
+        raw->enable_control, raw->control != NULL, {STR("127.0.0.1"), 9090}};
+    s->status = (struct settings_side){.on = raw->status != NULL, .asked = true};
+    if (raw->control) {
+        s->control.listen.port = (uint16_t)raw->control->port;
+        if (!take_ip(l, "apisix.control.ip", raw->control->ip, &s->control.listen.ip))
+            return false;
+    }
+    if (s->control.on && !is_loopback(s->control.listen.ip))
+        log_warn("apisix.control.ip: the control API has no key, and listens on %.*s: whoever "
+                 "reaches it may read the configuration",
+                 STR_ARG(s->control.listen.ip));
+    if (!raw->status)
+        return true;
+    s->status.listen.port = (uint16_t)raw->status->port;
+    return take_ip(l, "apisix.status.ip", raw->status->ip, &s->status.listen.ip);
+}
+
+static void take_protocols(struct loader *l, const struct raw_xrpc *raw)
+{
+    const struct raw_xrpc_protocol *from = raw->protocols.items;
+    struct str *names = arena_alloc(l->arena, (raw->protocols.n + 1) * sizeof(*names));
+
+    for (size_t i = 0; i < raw->protocols.n; i++)
+        names[i] = from[i].name;
+    l->s->protocols = names;
+    l->s->nprotocols = (unsigned)raw->protocols.n;
+}
+
 static bool take_certificate(struct loader *l, struct str path)
 {
     if (str_eq(path, STR("system")))
@@ -247,8 +281,11 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
 {
     struct settings *s = l->s;
 
-    if (raw->proxy_mode != 0)
-        return load_fail(l, "apisix.proxy_mode: only \"http\" is there yet");
+    if (raw->proxy_mode == 1)
+        return load_fail(l, "apisix.proxy_mode: \"stream\" is not there yet");
+    s->stream = raw->proxy_mode == 2;
+    if (s->stream)
+        log_warn("apisix.proxy_mode: stream routes are kept, but not served yet");
     s->router = (enum router_kind)raw->router->http;
     s->show_upstream_status = raw->show_upstream_status;
     s->secret_ttl_ms = raw->lru->secret->ttl * 1000;
@@ -264,7 +301,7 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
     s->dns.ipv6 = raw->enable_ipv6;
     s->trusted_addresses_set = raw->trusted_addresses.items != NULL;
     s->server_header = raw->enable_server_tokens ? STR("Eclusa/" ECLUSA_VERSION) : STR("Eclusa");
-    return take_listen(l, raw) && take_encryption(l, raw->encryption) &&
+    return take_listen(l, raw) && take_sides(l, raw) && take_encryption(l, raw->encryption) &&
            take_ms(l, "apisix.resolver_timeout", raw->resolver_timeout, &s->dns.timeout_ms) &&
            take_cidrs(l, "apisix.trusted_addresses", &raw->trusted_addresses,
                       &s->trusted_addresses) &&
@@ -411,8 +448,7 @@ static bool take_admin(struct loader *l, const struct raw_admin *raw)
 
     if (raw->https)
         return load_fail(l, "deployment.admin.https_admin: TLS for the Admin API is not there yet");
-    if (!str_eq(raw->api_version, STR("v3")))
-        return load_fail(l, "deployment.admin.admin_api_version: only \"v3\" is there yet");
+    admin->v3 = str_eq(raw->api_version, STR("v3"));
     admin->key_required = raw->key_required;
     admin->cors = raw->cors;
     admin->listen.port = (uint16_t)raw->listen->port;
@@ -427,39 +463,81 @@ static bool take_admin(struct loader *l, const struct raw_admin *raw)
     return true;
 }
 
-/* Which store each role may have; in the order of enum settings_provider. */
+/* Which store each role may have, in the order of enum settings_provider; and what APISIX has, or
+ * people try, with the reason why it is not to be had. */
 static const struct {
-    const char *name;
-    bool traditional, data_plane;
-} providers[] = {
-    {"sqlite", true, false},
-    {"etcd", true, true},
-    {"yaml", false, true},
-    {"json", false, true},
+    const char *name, *otherwise; /* the default */
+    bool may[4];
+    const char *why;
+} roles[] = {
+    [ROLE_TRADITIONAL] = {"traditional",
+                          NULL,
+                          {true, true, true, false},
+                          "only \"sqlite\" (the embedded store), \"etcd\" and \"yaml\" are"},
+    [ROLE_CONTROL_PLANE] = {"control_plane",
+                            "etcd",
+                            {false, true, false, false},
+                            "only \"etcd\" is: data planes read there what a control plane writes"},
+    [ROLE_DATA_PLANE] = {"data_plane",
+                         "etcd",
+                         {false, true, true, true},
+                         "only \"etcd\", \"yaml\" and \"json\" are: a data plane has no Admin API "
+                         "to fill a store of its own; \"traditional\" has"},
 };
+static const char *const provider_names[] = {"sqlite", "etcd", "yaml", "json"};
+
+/* Whoever names etcd means it (APISIX: etcd is the default). */
+static struct str provider_otherwise(struct loader *l)
+{
+    const json_t *deployment = json_object_get(l->s->document, "deployment");
+
+    if (roles[l->s->role].otherwise)
+        return str_of(roles[l->s->role].otherwise);
+    return json_object_get(deployment, "etcd") || getenv("APISIX_DEPLOYMENT_ETCD_HOST")
+               ? STR("etcd")
+               : STR("sqlite");
+}
+
+static bool take_role(struct loader *l, struct str name)
+{
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (str_eq(name, str_of(roles[i].name))) {
+            l->s->role = (enum settings_role)i;
+            return true;
+        }
+    return load_fail(l,
+                     "deployment.role: \"%.*s\" is not one of \"traditional\", \"control_plane\" "
+                     "and \"data_plane\"",
+                     STR_ARG(name));
+}
 
 static bool take_provider(struct loader *l, const struct raw_deployment *raw)
 {
-    bool data_plane = str_eq(raw->role, STR("data_plane"));
-    struct str name = data_plane ? raw->data_plane->provider : raw->traditional->provider;
+    const struct raw_role *const given[] = {raw->traditional, raw->control_plane, raw->data_plane};
+    struct settings *s = l->s;
 
-    if (!data_plane && !str_eq(raw->role, STR("traditional")))
-        return load_fail(l,
-                         "deployment.role: \"%.*s\" is not there yet; only \"traditional\" and "
-                         "\"data_plane\" are",
-                         STR_ARG(raw->role));
-    if (data_plane)
-        l->s->admin.enabled = false;
-    for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
-        if (str_eq(name, str_of(providers[i].name)) &&
-            (data_plane ? providers[i].data_plane : providers[i].traditional)) {
-            l->s->provider = (enum settings_provider)i;
-            return true;
-        }
-    return load_fail(l, "deployment.role_%.*s.config_provider: \"%.*s\" is not there yet; only %s",
-                     STR_ARG(raw->role), STR_ARG(name),
-                     data_plane ? "\"etcd\", \"yaml\" and \"json\" are"
-                                : "\"sqlite\" (the default, the embedded store) and \"etcd\" are");
+    if (!take_role(l, raw->role))
+        return false;
+    struct str name = given[s->role]->provider;
+    if (!name.p)
+        name = provider_otherwise(l);
+    size_t i = 0;
+    while (i < 4 && !(str_eq(name, str_of(provider_names[i])) && roles[s->role].may[i]))
+        i++;
+    if (i == 4)
+        return load_fail(l, "deployment.role_%s.config_provider: \"%.*s\" is not to be had; %s",
+                         roles[s->role].name, STR_ARG(name), roles[s->role].why);
+    s->provider = (enum settings_provider)i;
+    if (s->role == ROLE_DATA_PLANE)
+        s->admin.enabled = false;
+    if (s->role == ROLE_TRADITIONAL && s->provider == PROVIDER_YAML && s->admin.enabled)
+        s->provider = PROVIDER_API;
+    if (s->role != ROLE_CONTROL_PLANE)
+        return true;
+    s->nlisten = 0;
+    return s->admin.enabled ||
+           load_fail(l, "deployment.role: a control plane without the Admin API "
+                        "(apisix.enable_admin) has nothing to do");
 }
 
 /* The environment goes first (APISIX: cli/file.lua). */
@@ -627,13 +705,12 @@ static void warn_unknown(void *arg, struct str path)
     log_warn("config: %.*s is not a known key", STR_ARG(path));
 }
 
-/* To APISIX etcd is the default. */
 static void warn_etcd(const json_t *document, const struct raw_deployment *raw)
 {
     if (json_object_get(json_object_get(document, "deployment"), "etcd") &&
         str_eq(raw->role, STR("traditional")) && str_eq(raw->traditional->provider, STR("sqlite")))
-        log_warn("config: deployment.etcd has no effect: set "
-                 "deployment.role_traditional.config_provider to etcd to use it");
+        log_warn("config: deployment.etcd has no effect: "
+                 "deployment.role_traditional.config_provider is sqlite");
 }
 
 /* What resources may hold must not be taken for a key or a role here. */
@@ -664,6 +741,7 @@ static bool take_document(struct loader *l, json_t *document)
         return load_fail(l, "failed to validate config: %.*s", STR_ARG(l->err));
     fields_unknown(&settings_fields, document, warn_unknown, NULL);
     warn_etcd(document, raw.deployment);
+    take_protocols(l, raw.xrpc);
     s->data_dir = absolute(l->arena, raw.eclusa->data_dir);
     s->graphql_max = (size_t)raw.graphql->max_size;
     s->plugins = raw.plugins.items;

@@ -31,7 +31,15 @@ struct settings_admin {
     /* No key is set: settings_admin_key must be called before the Admin API is opened. */
     bool key_generated;
     bool cors;
+    bool v3;                /* admin_api_version; false: the older shape of replies */
     struct cidr_list allow; /* who may connect; empty: nobody */
+};
+
+/* A listener of the control side besides the Admin API's. */
+struct settings_side {
+    bool on;
+    bool asked; /* its address was configured: when it is taken the start fails */
+    struct settings_address listen;
 };
 
 struct settings_log {
@@ -69,7 +77,10 @@ enum settings_provider {
     PROVIDER_ETCD,
     PROVIDER_YAML, /* apisix.yaml beside the file that was read; read-only */
     PROVIDER_JSON, /* apisix.json there */
+    PROVIDER_API,  /* PUT /apisix/admin/configs; a copy in data_dir */
 };
+
+enum settings_role { ROLE_TRADITIONAL, ROLE_CONTROL_PLANE, ROLE_DATA_PLANE };
 
 struct settings_etcd {
     const struct str *hosts; /* "http://127.0.0.1:2379", one at least */
@@ -107,10 +118,12 @@ struct settings {
     unsigned max_open_files; /* RLIMIT_NOFILE */
     struct str data_dir;     /* absolute; may not exist yet */
 
+    enum settings_role role; /* of a control plane: no requests are served */
     enum settings_provider provider;
     struct settings_etcd etcd; /* of PROVIDER_ETCD */
 
     struct settings_admin admin;
+    struct settings_side control, status;
     struct settings_log log;
     struct settings_http http;
     struct settings_dns dns;
@@ -125,6 +138,9 @@ struct settings {
     size_t post_arg_max;      /* bytes; SIZE_MAX: any */
     size_t graphql_max;
     enum router_kind router;
+    bool stream;                 /* apisix.proxy_mode has stream; not served yet */
+    const struct str *protocols; /* xrpc.protocols: names */
+    unsigned nprotocols;
     bool verify_upstreams;
     struct str trusted_certificate;     /* PEM file besides the system's; absent: none */
     bool trusted_addresses_set;         /* false: X-Forwarded-* of any peer is kept (APISIX) */

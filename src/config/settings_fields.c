@@ -100,6 +100,27 @@ static const struct field encryption_rows[] = {
 static const struct fields encryption_fields = {
     encryption_rows, .size = sizeof(struct raw_encryption), .open = true};
 
+#define AT(member) .at = offsetof(struct raw_listen, member)
+static const struct field control_rows[] = {
+    {"ip", FIELD_STR, AT(ip), .def = "\"127.0.0.1\"", .min = 1,
+     .doc = "Address to listen on. There is no key: keep it on loopback."},
+    {"port", FIELD_INT, AT(port), .min = 1, .max = 65535, .def = "9090", .doc = "Port."},
+    {"router", FIELD_STR, .at = offsetof(struct raw_listen, router),
+     .doc = "Without an effect: all paths of the control API are known."},
+    {0},
+};
+static const struct fields control_fields = {control_rows, .size = sizeof(struct raw_listen),
+                                             .open = true};
+
+static const struct field status_rows[] = {
+    {"ip", FIELD_STR, AT(ip), .def = "\"127.0.0.1\"", .min = 1, .doc = "Address to listen on."},
+    {"port", FIELD_INT, AT(port), .min = 1, .max = 65535, .def = "7085", .doc = "Port."},
+    {0},
+};
+static const struct fields status_fields = {status_rows, .size = sizeof(struct raw_listen),
+                                            .open = true};
+#undef AT
+
 static const struct field proxy_cache_row = {.type = FIELD_MAP};
 static const char *const proxy_modes[] = {"http", "stream", "http&stream", NULL};
 
@@ -149,7 +170,14 @@ static const struct field apisix_rows[] = {
             "larger one they are absent. 0: any size."},
     {"router", FIELD_OBJECT, AT(router), .fields = &router_fields, .def = "{}"},
     {"proxy_mode", FIELD_ENUM, AT(proxy_mode), .names = proxy_modes, .def = "\"http\"",
-     .doc = "Only `http` is there yet."},
+     .doc = "`http&stream`: stream routes are kept too, but not served yet. `stream` alone is not "
+            "there yet."},
+    {"enable_control", FIELD_BOOL, AT(enable_control), .def = "true",
+     .doc = "Serve the control API."},
+    {"control", FIELD_OBJECT, AT(control), .fields = &control_fields,
+     .doc = "Where; absent: 127.0.0.1:9090, if that is free."},
+    {"status", FIELD_OBJECT, AT(status), .fields = &status_fields,
+     .doc = "Where the status API is served; absent: nowhere."},
     {"proxy_cache", FIELD_JSON, AT(proxy_cache), .of = &proxy_cache_row,
      .doc = "Zones of the proxy-cache plugin. The default zones are those of APISIX, but that the "
             "disk zone's folder is `disk_cache_one` in eclusa.data_dir."},
@@ -298,29 +326,32 @@ static const struct field admin_rows[] = {
      .doc = "Addresses and networks that may use the Admin API."},
     {"admin_listen", FIELD_OBJECT, AT(listen), .fields = &admin_listen_fields, .def = "{}"},
     {"https_admin", FIELD_BOOL, AT(https), .def = "false", .doc = "True is not there yet."},
-    {"admin_api_version", TEXT, AT(api_version), .def = "\"v3\"", .doc = "Only `v3` is there yet."},
+    {"admin_api_version", TEXT, AT(api_version), .def = "\"v3\"",
+     .doc = "Anything else: the Admin API answers in the shape of version 2."},
     {0},
 };
 #undef AT
 static const struct fields admin_fields = {admin_rows, .size = sizeof(struct raw_admin),
                                            .open = true};
 
-static const struct field role_rows[] = {
-    {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .def = "\"sqlite\"",
-     .doc = "Where configuration is kept: `sqlite`, a file in eclusa.data_dir, or `etcd` (APISIX's "
-            "default). `yaml` is not there yet."},
-    {0},
-};
-static const struct fields role_fields = {role_rows, .size = sizeof(struct raw_role), .open = true};
-
-static const struct field data_plane_rows[] = {
-    {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .def = "\"etcd\"",
-     .doc = "Where configuration comes from: `etcd`, `yaml` (apisix.yaml beside this file) or "
-            "`json` (apisix.json)."},
-    {0},
-};
-static const struct fields data_plane_fields = {data_plane_rows, .size = sizeof(struct raw_role),
-                                                .open = true};
+#define ROLE_FIELDS(prefix, text)                                                                 \
+    static const struct field prefix##_rows[] = {                                                 \
+        {"config_provider", FIELD_STR, .at = offsetof(struct raw_role, provider), .min = 1,       \
+         .doc = (text)},                                                                          \
+        {0},                                                                                      \
+    };                                                                                            \
+    static const struct fields prefix##_fields = {prefix##_rows, .size = sizeof(struct raw_role), \
+                                                  .open = true}
+ROLE_FIELDS(
+    role,
+    "Where the configuration is kept: `sqlite`, a file in eclusa.data_dir; `etcd`; `yaml`: given "
+    "whole over the Admin API (with enable_admin false: read from apisix.yaml beside this file). "
+    "Absent: etcd when deployment.etcd is there, else sqlite.");
+ROLE_FIELDS(control_plane, "`etcd`, which is also the default: data planes read it there.");
+ROLE_FIELDS(data_plane,
+            "Where configuration comes from: `etcd` (the default), `yaml` (apisix.yaml beside this "
+            "file) or `json` (apisix.json).");
+#undef ROLE_FIELDS
 
 /* ---- deployment.etcd --------------------------------------------------------------------------
  */
@@ -374,9 +405,11 @@ static const struct fields etcd_fields = {etcd_rows, .size = sizeof(struct raw_e
 #define AT(member) .at = offsetof(struct raw_deployment, member)
 static const struct field deployment_rows[] = {
     {"role", FIELD_STR, AT(role), .def = "\"traditional\"",
-     .doc = "`traditional`, or `data_plane`: without the Admin API. `control_plane` is not there "
-            "yet."},
+     .doc = "`traditional`; `control_plane`: the Admin API alone, no requests are served; or "
+            "`data_plane`: without the Admin API."},
     {"role_traditional", FIELD_OBJECT, AT(traditional), .fields = &role_fields, .def = "{}"},
+    {"role_control_plane", FIELD_OBJECT, AT(control_plane), .fields = &control_plane_fields,
+     .def = "{}"},
     {"role_data_plane", FIELD_OBJECT, AT(data_plane), .fields = &data_plane_fields, .def = "{}"},
     {"etcd", FIELD_OBJECT, AT(etcd), .fields = &etcd_fields, .def = "{}"},
     {"admin", FIELD_OBJECT, AT(admin), .fields = &admin_fields, .def = "{}"},
@@ -429,6 +462,22 @@ static const struct field graphql_rows[] = {
 static const struct fields graphql_fields = {graphql_rows, .size = sizeof(struct raw_graphql),
                                              .open = true};
 
+static const struct field xrpc_protocol_rows[] = {
+    {"name", FIELD_STR, .flags = FIELD_REQUIRED, .at = offsetof(struct raw_xrpc_protocol, name),
+     .doc = "redis or dubbo."},
+    {0},
+};
+static const struct fields xrpc_protocol_fields = {
+    xrpc_protocol_rows, .size = sizeof(struct raw_xrpc_protocol), .open = true};
+static const struct field xrpc_protocol_row = {.type = FIELD_OBJECT,
+                                               .fields = &xrpc_protocol_fields};
+static const struct field xrpc_rows[] = {
+    {"protocols", FIELD_LIST, .at = offsetof(struct raw_xrpc, protocols), .of = &xrpc_protocol_row,
+     .max = 100, .doc = "Protocols that stream routes may name; not served yet."},
+    {0},
+};
+static const struct fields xrpc_fields = {xrpc_rows, .size = sizeof(struct raw_xrpc), .open = true};
+
 #define AT(member) .at = offsetof(struct raw_settings, member)
 static const struct field settings_rows[] = {
     {"apisix", FIELD_OBJECT, AT(apisix), .fields = &apisix_fields, .def = "{}"},
@@ -436,6 +485,7 @@ static const struct field settings_rows[] = {
     {"deployment", FIELD_OBJECT, AT(deployment), .fields = &deployment_fields, .def = "{}"},
     {"eclusa", FIELD_OBJECT, AT(eclusa), .fields = &eclusa_fields, .def = "{}"},
     {"graphql", FIELD_OBJECT, AT(graphql), .fields = &graphql_fields, .def = "{}"},
+    {"xrpc", FIELD_OBJECT, AT(xrpc), .fields = &xrpc_fields, .def = "{}"},
     {"plugins", FIELD_LIST, AT(plugins), .of = &string_row,
      .doc = "Names of the plugins that may be used; absent: all."},
     {"plugin_attr", FIELD_JSON, AT(plugin_attr), .of = &any_map_row,
@@ -449,8 +499,6 @@ const struct fields settings_fields = {settings_rows, .size = sizeof(struct raw_
 const char *const settings_idle_keys[] = {
     "apisix.disable_sync_configuration_during_start",
     "apisix.disable_upstream_healthcheck",
-    "apisix.control",
-    "apisix.enable_control",
     "apisix.enable_http2",
     "apisix.enable_resolv_search_opt",
     "apisix.enable_reuseport",
@@ -470,14 +518,12 @@ const char *const settings_idle_keys[] = {
     "apisix.ssl.ssl_ciphers",
     "apisix.ssl.ssl_protocols",
     "apisix.ssl.ssl_session_tickets",
-    "apisix.status",
     "apisix.stream_proxy",
     "apisix.tracing",
     "apisix.worker_startup_time_threshold",
     "deployment.admin.admin_api_mtls",
     "deployment.admin.enable_admin_ui",
     "deployment.certs",
-    "deployment.role_control_plane",
     "discovery",
     "ext-plugin",
     "nginx_config.enable_cpu_affinity",
@@ -502,6 +548,5 @@ const char *const settings_idle_keys[] = {
     "nginx_config.user",
     "stream_plugins",
     "wasm",
-    "xrpc",
     NULL,
 };

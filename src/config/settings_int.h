@@ -26,24 +26,33 @@ struct raw_lru {
     struct raw_lru_secret *secret;
 };
 
+struct raw_listen {
+    struct str ip, router;
+    int64_t port;
+};
+
+struct raw_xrpc_protocol {
+    struct str name;
+};
+
+struct raw_xrpc {
+    struct field_list protocols; /* struct raw_xrpc_protocol */
+};
+
 struct raw_apisix {
     struct raw_lru *lru;
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
-        delete_uri_tail_slash, match_encoded_slash, strip_path_params;
+        delete_uri_tail_slash, match_encoded_slash, strip_path_params, enable_control;
     int64_t post_arg_max;
     int proxy_mode;
+    struct raw_listen *control, *status;
     struct raw_router *router;
     struct raw_ssl *ssl;
     struct raw_encryption *encryption;
     struct field_list dns_resolver, trusted_addresses; /* struct str */
     int64_t dns_resolver_valid;
     struct str resolver_timeout;
-};
-
-struct raw_listen {
-    struct str ip;
-    int64_t port;
 };
 
 struct raw_admin_key {
@@ -77,7 +86,7 @@ struct raw_etcd {
 
 struct raw_deployment {
     struct str role;
-    struct raw_role *traditional, *data_plane;
+    struct raw_role *traditional, *control_plane, *data_plane;
     struct raw_etcd *etcd;
     struct raw_admin *admin;
 };
@@ -123,6 +132,7 @@ struct raw_settings {
     struct raw_nginx *nginx;
     struct raw_deployment *deployment;
     struct raw_eclusa *eclusa;
+    struct raw_xrpc *xrpc;
     struct field_list plugins; /* struct str */
     json_t *plugin_attr;
 };

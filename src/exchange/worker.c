@@ -49,6 +49,7 @@ static void on_publish(struct message *m)
 
     p->worker->hold = hold_new(p->snapshot);
     live_follow(p->worker->live, p->snapshot);
+    atomic_store_explicit(&p->worker->serving, p->snapshot->version, memory_order_release);
     old->users++;
     worker_release(p->worker, old);
     free(p);
@@ -62,6 +63,11 @@ void worker_publish(struct worker *w, const struct snapshot *snapshot)
     p->worker = w;
     p->snapshot = snapshot;
     loop_post(&w->thread.loop, &p->message);
+}
+
+uint64_t worker_serving(const struct worker *w)
+{
+    return atomic_load_explicit(&w->serving, memory_order_acquire);
 }
 
 /* ---- Start and stop
@@ -146,6 +152,7 @@ static void *thread_main(void *arg)
 
     snprintf(name, sizeof(name), "worker %u", w->thread.index);
     pthread_setname_np(pthread_self(), name);
+    atomic_store_explicit(&w->serving, w->hold->snapshot->version, memory_order_release);
     loop_run(&w->thread.loop);
     return NULL;
 }

@@ -60,6 +60,7 @@ struct worker {
     struct pools *pools;
     struct live *live;
     struct hold *hold;        /* the current configuration */
+    _Atomic uint64_t serving; /* its version; 0: the thread does not run */
     unsigned exchanges, jobs; /* under way */
     struct timer drain_timer;
     pthread_t id;
@@ -76,6 +77,9 @@ void worker_start(struct worker *w);
 /* From another thread: the worker takes the snapshot (with its reference) for all exchanges that
  * begin from now on. */
 void worker_publish(struct worker *w, const struct snapshot *snapshot);
+/* The version of the snapshot that exchanges begin with; 0 before the thread runs. From any thread.
+ */
+uint64_t worker_serving(const struct worker *w);
 /* From another thread: stop accepting, finish what runs, give the clients their last bytes, end
  * within drain_ms. */
 void worker_drain(struct worker *w);

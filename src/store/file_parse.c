@@ -65,7 +65,6 @@ static void item_add(struct store_batch *b, struct str collection, json_t *item,
     if (!json_is_object(item)) {
         log_error("invalid item data of [%.*s/%zu], it should be an object", STR_ARG(collection),
                   at + 1);
-        return;
     }
     struct str id = id_of(&b->arena, item, at);
     json_object_del(item, "modifiedIndex");

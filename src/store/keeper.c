@@ -163,14 +163,17 @@ static void stored_apply(struct keeper *k, enum kind kind, struct str id,
         log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
                  "used as they are stored",
                  STR_ARG(item->key), secrets.odd);
-    if (!value)
+    if (!value) {
         log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
-    else if (secrets.locked)
+        builder_skip(k->builder, kind, id, "it is no JSON object");
+    } else if (secrets.locked) {
         /* Else a client could log in with what is stored. */
         log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "
                   "secret.key; put that file back, or write the document anew",
                   STR_ARG(item->key), secrets.locked);
-    else
+        builder_skip(k->builder, kind, id,
+                     "secrets of it cannot be opened with the key in secret.key");
+    } else
         builder_apply(k->builder, kind, id, item->modified, value);
     json_decref(value);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a case can ask for: gw, make_gw, shared_gw, upstream, make_upstream, certs, make_sim, sim."""
+"""What a case can ask for: gw, make_gw, make_shared_gw, shared_gw, upstream, make_upstream, certs, make_sim, sim."""
 import os
 import signal
 import ssl
@@ -56,11 +56,17 @@ def gw(make_gw):
 
 
 @pytest.fixture(scope="module")
-def shared_gw(tmp_path_factory):
-    """One gateway for all cases of a file: for cases that leave nothing behind."""
+def make_shared_gw(tmp_path_factory):
+    """As make_gw, for all cases of a file."""
     gateways = []
-    yield started(gateways, str(tmp_path_factory.mktemp("gw")), {})
+    yield lambda **config: started(gateways, str(tmp_path_factory.mktemp("gw")), config)
     finish(gateways)
+
+
+@pytest.fixture(scope="module")
+def shared_gw(make_shared_gw):
+    """One gateway for all cases of a file: for cases that leave nothing behind."""
+    return make_shared_gw()
 
 
 @pytest.fixture

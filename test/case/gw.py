@@ -55,12 +55,13 @@ class Gateway:
     def __init__(self, folder):
         self.folder = str(folder)
         self.data_dir = os.path.join(self.folder, "data")
-        self.port, self.admin_port = ports.take(), ports.take()
+        self.port, self.admin_port, self.control_port = ports.take(), ports.take(), ports.take()
         self.stderr_file = os.path.join(self.folder, "stderr.log")
         self.access_file = os.path.join(self.folder, "access.log")
         self.process, self.live_at, self.routes, self.env = None, 0.0, 0, {}
         self.settings = {
-            "apisix": {"node_listen": [{"ip": "127.0.0.1", "port": self.port}]},
+            "apisix": {"node_listen": [{"ip": "127.0.0.1", "port": self.port}],
+                       "control": {"ip": "127.0.0.1", "port": self.control_port}},
             "deployment": {"admin": {
                 "admin_listen": {"ip": "127.0.0.1", "port": self.admin_port},
                 "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
@@ -87,8 +88,9 @@ class Gateway:
         with open(self.stderr_file, "ab") as err:
             self.process = subprocess.Popen(self.command("run"), cwd=self.folder, stdin=subprocess.DEVNULL,
                                             stdout=err, stderr=err, env={**os.environ, **self.env})
-        data_plane = self.settings["deployment"].get("role") == "data_plane"
-        for port in (self.port,) if data_plane else (self.port, self.admin_port):
+        role = self.settings["deployment"].get("role")
+        for port in {"data_plane": (self.port,), "control_plane": (self.admin_port,)}.get(
+                role, (self.port, self.admin_port)):
             wire.wait_until(f"port {port}", lambda p=port: self.listens(p), START)
         return self
 
@@ -175,6 +177,12 @@ class Gateway:
             body["plugins"] = plugins
         self.put(f"routes/{fields.get('id', self.routes)}", body)
         return fields.get("id", self.routes)
+
+    def control(self, path, method="GET", headers=(), port=None):
+        """One request to the control API, or to another server of the control side."""
+        with wire.connect(port or self.control_port) as w:
+            w.request(method, path, [("Connection", "close"), *headers])
+            return w.response(method)
 
     # --- the data side
 

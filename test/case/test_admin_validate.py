@@ -38,7 +38,7 @@ def test_good_and_bad(gw):
         ("consumers", "a", 1, "found duplicate username a in consumers"),
         ("consumers", "a/credentials/1", 2, "only supports auth type plugins in consumer credential"),
         ("secrets", "vault", 0, "invalid secret id: vault"),
-        ("protos", None, None, "not supported by this version"),
+        ("protos", 1, 0, "invalid content: 1:1: message, enum, service, syntax, import, package or option expected near 'x'"),
     }
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Admin API's listener in front of an admin that answers when the test says so. */
+/* A listener of the control side in front of an API that answers when the test says so. */
 #include "conn/server.c" /* NOLINT: for the listener's port */
 
 #include "admin/server.c" /* NOLINT: for the thread, whose loop runs in steps here */
@@ -17,7 +17,7 @@ static struct {
     size_t body_n, body_size;
     admin_done_fn *done;
     void *arg;
-    int at_once; /* a status: answered inside admin_handle */
+    int at_once; /* a status: answered inside handle */
 } a;
 
 static void reply_with(int status, const char *text)
@@ -45,10 +45,9 @@ static void copy(char *to, size_t size, struct str s)
     snprintf(to, size, "%.*s", STR_ARG(s));
 }
 
-void admin_handle(struct admin *admin, const struct admin_request *req, admin_done_fn *done,
-                  void *arg)
+static void handle(void *owner, const struct admin_request *req, admin_done_fn *done, void *arg)
 {
-    assert_null(admin);
+    assert_ptr_equal(owner, &a);
     a.handled++;
     copy(a.method, sizeof(a.method), req->method);
     copy(a.path, sizeof(a.path), req->path);
@@ -68,6 +67,8 @@ void admin_handle(struct admin *admin, const struct admin_request *req, admin_do
         reply_with(a.at_once, "{}");
 }
 
+static const struct admin_api api = {.handle = handle};
+
 static int setup(void **state)
 {
     struct addr at = addr_here(0);
@@ -79,8 +80,9 @@ static int setup(void **state)
     memset(&world, 0, sizeof(world));
     signal(SIGPIPE, SIG_IGN);
     arena_init(&arena, NULL);
-    a.server = admin_server_new(NULL, &at, STR("Eclusa"), &arena, &err);
+    a.server = admin_server_new(STR("Eclusa"));
     assert_non_null(a.server);
+    assert_true(admin_server_listen(a.server, &at, &api, &a, &arena, &err));
     arena_fini(&arena);
     world.t = &a.server->thread;
     timer_init(&world.tick, fixture_on_tick);
@@ -104,7 +106,7 @@ static int teardown(void **state)
 
 static struct peer *client(void)
 {
-    return peer_connect(port_of(a.server->server->listeners->io.fd), 0);
+    return peer_connect(port_of(a.server->doors[0].listener->listeners->io.fd), 0);
 }
 
 #define END "\r\n\r\n"
@@ -211,10 +213,10 @@ static void test_client_leaves(void **state)
     (void)state;
     peer_send(within, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5" END "12");
     peer_send(after, "GET /b HTTP/1.1\r\nHost: h" END);
-    UNTIL(a.handled == 1 && server_connections(a.server->server) == 3);
+    UNTIL(a.handled == 1 && server_connections(a.server->doors[0].listener) == 3);
     peer_reset(within);
     peer_reset(after);
-    UNTIL(server_connections(a.server->server) == 1);
+    UNTIL(server_connections(a.server->doors[0].listener) == 1);
     reply_with(200, "{}"); /* to nobody */
     UNTIL(a.freed == 1);
     a.at_once = 200;
@@ -231,7 +233,7 @@ static void test_client_of_long_body_leaves(void **state)
     peer_send(p, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999" END "abc");
     UNTIL(a.handled == 1);
     peer_reset(p);
-    UNTIL(server_connections(a.server->server) == 0);
+    UNTIL(server_connections(a.server->doors[0].listener) == 0);
     reply_with(413, "{}");
     UNTIL(a.freed == 1);
 }
@@ -246,7 +248,7 @@ static void test_stop(void **state)
 
     (void)state;
     peer_send(busy, "GET /b HTTP/1.1\r\nHost: h" END);
-    UNTIL(a.handled == 1 && server_connections(a.server->server) == 2);
+    UNTIL(a.handled == 1 && server_connections(a.server->doors[0].listener) == 2);
     struct order *o = mem_zero(sizeof(*o));
     o->message.run = on_stop;
     o->server = a.server;
@@ -257,7 +259,7 @@ static void test_stop(void **state)
     UNTIL(busy->eof);
     assert_true(peer_has(busy, "Connection: close\r\n") && peer_has(busy, "{}"));
     peer_close(busy);
-    UNTIL(server_connections(a.server->server) == 0);
+    UNTIL(server_connections(a.server->doors[0].listener) == 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

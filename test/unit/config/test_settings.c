@@ -382,7 +382,7 @@ static const struct {
     {"apisix: {router: {http: r3}}",
      "failed to validate config: property \"apisix\" validation failed: property \"router\" "
      "validation failed: property \"http\" validation failed: matches none of the enum values"},
-    {"apisix: {proxy_mode: stream}", "apisix.proxy_mode: only \"http\" is there yet"},
+    {"apisix: {proxy_mode: stream}", "apisix.proxy_mode: \"stream\" is not there yet"},
     {"apisix: {trusted_addresses: [10.0.0.0/8, x]}",
      "apisix.trusted_addresses[2]: \"x\" is neither an address nor a network"},
     {"apisix: {ssl: {ssl_trusted_certificate: /no/such/file}}",
@@ -409,15 +409,25 @@ static const struct {
     {"nginx_config: {error_log_level: loud}",
      "failed to validate config: property \"nginx_config\" validation failed: property "
      "\"error_log_level\" validation failed: matches none of the enum values"},
-    {"deployment: {role: control_plane}",
-     "deployment.role: \"control_plane\" is not there yet; only \"traditional\" and \"data_plane\" "
-     "are"},
-    {"deployment: {role_traditional: {config_provider: yaml}}",
-     "deployment.role_traditional.config_provider: \"yaml\" is not there yet; only \"sqlite\" (the "
-     "default, the embedded store) and \"etcd\" are"},
+    {"deployment: {role: standalone}",
+     "deployment.role: \"standalone\" is not one of \"traditional\", \"control_plane\" and "
+     "\"data_plane\""},
+    {"deployment: {role_traditional: {config_provider: json}}",
+     "deployment.role_traditional.config_provider: \"json\" is not to be had; only \"sqlite\" (the "
+     "embedded store), \"etcd\" and \"yaml\" are"},
     {"deployment: {role: data_plane, role_data_plane: {config_provider: sqlite}}",
-     "deployment.role_data_plane.config_provider: \"sqlite\" is not there yet; only \"etcd\", "
-     "\"yaml\" and \"json\" are"},
+     "deployment.role_data_plane.config_provider: \"sqlite\" is not to be had; only \"etcd\", "
+     "\"yaml\" and \"json\" are: a data plane has no Admin API to fill a store of its own; "
+     "\"traditional\" has"},
+    {"deployment: {role: control_plane, role_control_plane: {config_provider: sqlite}}",
+     "deployment.role_control_plane.config_provider: \"sqlite\" is not to be had; only \"etcd\" "
+     "is: "
+     "data planes read there what a control plane writes"},
+    {"{deployment: {role: control_plane}, apisix: {enable_admin: false}}",
+     "deployment.role: a control plane without the Admin API (apisix.enable_admin) has nothing to "
+     "do"},
+    {"apisix: {control: {ip: x}}", "apisix.control.ip: \"x\" is not an IP address"},
+    {"apisix: {status: {ip: x}}", "apisix.status.ip: \"x\" is not an IP address"},
     {ETCD "host: [127.0.0.1:2379]}}",
      "failed to validate config: property \"deployment\" validation failed: property \"etcd\" "
      "validation failed: property \"host\" validation failed: failed to validate item 1: failed to "
@@ -430,8 +440,6 @@ static const struct {
      "deployment.etcd.tls.cert: /nowhere cannot be read"},
     {"deployment: {admin: {https_admin: true}}",
      "deployment.admin.https_admin: TLS for the Admin API is not there yet"},
-    {"deployment: {admin: {admin_api_version: v2}}",
-     "deployment.admin.admin_api_version: only \"v3\" is there yet"},
     {"deployment: {admin: {admin_listen: {ip: x}}}",
      "deployment.admin.admin_listen.ip: \"x\" is not an IP address"},
     {"deployment: {admin: {admin_key: [{key: a}, {key: '', role: viewer}]}}",
@@ -532,7 +540,8 @@ static void test_warnings(void **state)
              "  node_listen: [{port: 9081, enable_http2: true}]}\n"
              "nginx_config: {http: {upstream: {keepalive: 1, kepalive: 2}},\n"
              "  http_configuration_snippet: ''}\n"
-             "deployment: {etcd: {host: ['http://a'], hots: 1}, admin: {admin_key: [{key: a, rol: "
+             "deployment: {role_traditional: {config_provider: sqlite},\n"
+             "  etcd: {host: ['http://a'], hots: 1}, admin: {admin_key: [{key: a, rol: "
              "x}]}}\n"
              "discovery: {dns: {}}\nplugin_attr: {anything: {goes: 1}}\nother: {x: 1}\n");
     assert_true(log_has("config: apisix.enable_http2 is known to APISIX but has no effect here "
@@ -850,25 +859,81 @@ static void test_etcd(void **state)
     unsetenv("APISIX_DEPLOYMENT_ETCD_HOST");
 }
 
-static void test_data_plane(void **state)
+/* Which store each role has, when it is named and when it is not. */
+static void test_roles(void **state)
 {
     static const struct {
-        const char *name;
+        const char *yaml;
+        enum settings_role role;
         enum settings_provider provider;
-    } cases[] = {{"etcd", PROVIDER_ETCD}, {"yaml", PROVIDER_YAML}, {"json", PROVIDER_JSON}};
+        bool admin, listens;
+    } cases[] = {
+        {"{}", ROLE_TRADITIONAL, PROVIDER_SQLITE, true, true},
+        {"{etcd: {host: ['http://a:1']}}", ROLE_TRADITIONAL, PROVIDER_ETCD, true, true},
+        {"{etcd: {host: ['http://a:1']}, role_traditional: {config_provider: sqlite}}",
+         ROLE_TRADITIONAL, PROVIDER_SQLITE, true, true},
+        {"{role_traditional: {config_provider: etcd}}", ROLE_TRADITIONAL, PROVIDER_ETCD, true,
+         true},
+        {"{role_traditional: {config_provider: yaml}}", ROLE_TRADITIONAL, PROVIDER_API, true, true},
+        {"{role_traditional: {config_provider: yaml}}\napisix: {enable_admin: false}",
+         ROLE_TRADITIONAL, PROVIDER_YAML, false, true},
+        {"{role: control_plane}", ROLE_CONTROL_PLANE, PROVIDER_ETCD, true, false},
+        {"{role: data_plane}", ROLE_DATA_PLANE, PROVIDER_ETCD, false, true},
+        {"{role: data_plane, role_data_plane: {config_provider: etcd}}", ROLE_DATA_PLANE,
+         PROVIDER_ETCD, false, true},
+        {"{role: data_plane, role_data_plane: {config_provider: yaml}}", ROLE_DATA_PLANE,
+         PROVIDER_YAML, false, true},
+        {"{role: data_plane, role_data_plane: {config_provider: json}}", ROLE_DATA_PLANE,
+         PROVIDER_JSON, false, true},
+    };
     struct loaded l;
-    char text[128];
+    char text[256];
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        snprintf(text, sizeof(text),
-                 "deployment: {role: data_plane, role_data_plane: {config_provider: %s}}",
-                 cases[i].name);
+        snprintf(text, sizeof(text), "deployment: %s", cases[i].yaml);
         load(&l, text);
+        assert_int_equal(l.s->role, cases[i].role);
         assert_int_equal(l.s->provider, cases[i].provider);
-        assert_false(l.s->admin.enabled);
+        assert_int_equal(l.s->admin.enabled, cases[i].admin);
+        assert_int_equal(l.s->nlisten > 0, cases[i].listens);
         unload(&l);
     }
+    setenv("APISIX_DEPLOYMENT_ETCD_HOST", "[\"http://b:2\"]", 1);
+    load(&l, "{}");
+    assert_int_equal(l.s->provider, PROVIDER_ETCD);
+    assert_str(l.s->etcd.hosts[0], "http://b:2");
+    unload(&l);
+    unsetenv("APISIX_DEPLOYMENT_ETCD_HOST");
+}
+
+static void test_control_side(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    load(&l, "{}");
+    assert_true(l.s->control.on && !l.s->control.asked && !l.s->status.on && l.s->admin.v3);
+    assert_str(l.s->control.listen.ip, "127.0.0.1");
+    assert_int_equal(l.s->control.listen.port, 9090);
+    unload(&l);
+    log_clear();
+    load(&l, "apisix: {control: {ip: 0.0.0.0, port: 1}, status: {}, proxy_mode: http&stream}\n"
+             "xrpc: {protocols: [{name: redis}]}\n"
+             "deployment: {admin: {admin_api_version: default}}");
+    assert_true(l.s->control.asked && l.s->status.on && l.s->stream && !l.s->admin.v3);
+    assert_str(l.s->control.listen.ip, "0.0.0.0");
+    assert_int_equal(l.s->control.listen.port, 1);
+    assert_str(l.s->status.listen.ip, "127.0.0.1");
+    assert_int_equal(l.s->status.listen.port, 7085);
+    assert_int_equal(l.s->nprotocols, 1);
+    assert_str(l.s->protocols[0], "redis");
+    assert_true(log_has("the control API has no key, and listens on 0.0.0.0"));
+    assert_true(log_has("stream routes are kept, but not served yet"));
+    unload(&l);
+    load(&l, "apisix: {enable_control: false}");
+    assert_false(l.s->control.on);
+    unload(&l);
 }
 
 static int set_up(void **state)
@@ -900,7 +965,8 @@ int main(void)
         cmocka_unit_test(test_public_key_on_loopback),
         cmocka_unit_test(test_encryption),
         cmocka_unit_test(test_etcd),
-        cmocka_unit_test(test_data_plane),
+        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_control_side),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_idle_keys),
         cmocka_unit_test(test_variables),

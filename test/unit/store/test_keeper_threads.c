@@ -14,6 +14,7 @@
 
 /* The keeper under test gets these instead of config/build. */
 #define builder_apply   fake_apply
+#define builder_skip    fake_skip
 #define builder_publish fake_publish
 #define builder_reclaim fake_reclaim
 #define builder_free    fake_free
@@ -24,7 +25,7 @@
 enum { SNAPSHOTS = 64 };
 
 struct builder {
-    char applied[512]; /* "/routes/1@3 …", a deletion with a '-' */
+    char applied[512]; /* "/routes/1@3 …", a deletion with a '-', a skip with a '?' */
     int64_t revision;
     bool changed;
     struct snapshot made[SNAPSHOTS];
@@ -47,6 +48,14 @@ bool fake_apply(struct builder *b, enum kind kind, struct str id, int64_t revisi
     b->revision = revision > b->revision ? revision : b->revision;
     b->changed = true;
     return true;
+}
+
+void fake_skip(struct builder *b, enum kind kind, struct str id, const char *why)
+{
+    size_t n = strlen(b->applied);
+
+    snprintf(b->applied + n, sizeof(b->applied) - n, "?/%.*s/%.*s %s ",
+             STR_ARG(kinds[kind].collection), STR_ARG(id), why);
 }
 
 const struct snapshot *fake_publish(struct builder *b)
@@ -291,7 +300,8 @@ static void test_loads(void **state)
     log_setup(NULL, LOG_WARN);
     assert_string_equal(p->builder->applied,
                         "/upstreams/b@5 /upstreams/a@4 /services/1@9 /consumers/jack@2 "
-                        "/credentials/jack/credentials/c@6 /routes/1@1 ");
+                        "/credentials/jack/credentials/c@6 /routes/1@1 ?/routes/bad it is no JSON "
+                        "object ?/routes/list it is no JSON object ");
 
     assert_int_equal(log_lines, 2);
     assert_int_equal(p->published, 6);
