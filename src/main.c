@@ -27,6 +27,7 @@
 #include "store/file.h"
 #include "store/keeper.h"
 #include "upstream/peers.h"
+#include "upstream/prober.h"
 
 enum { JOB_THREADS = 4 };
 
@@ -45,6 +46,9 @@ struct program {
     struct worker_config config;
     struct worker **workers;
     unsigned nworkers;
+    struct prober *prober;
+    pthread_mutex_t publishing;
+    bool quiet; /* under the lock: the threads are stopping, and follow no configuration any more */
     struct admin *admin;
     struct control control;
     struct admin_server *admin_server; /* of all of the control side */
@@ -225,16 +229,30 @@ static bool set_config(struct program *p)
     return set_listeners(p);
 }
 
-/* On the keeper's thread: a new configuration goes to every worker, with a reference for each. */
+/* On the keeper's thread: a new configuration goes to every worker and to the prober, with a
+ * reference for each. */
 static void on_publish(void *arg, const struct snapshot *snapshot)
 {
     struct program *p = arg;
 
-    for (unsigned i = 0; i < p->nworkers; i++) {
+    pthread_mutex_lock(&p->publishing);
+    for (unsigned i = 0; !p->quiet && i < p->nworkers; i++) {
         snapshot_get(snapshot);
         worker_publish(p->workers[i], snapshot);
     }
-    snapshot_put(snapshot);
+    if (!p->quiet && p->prober)
+        prober_publish(p->prober, snapshot);
+    else
+        snapshot_put(snapshot);
+    pthread_mutex_unlock(&p->publishing);
+}
+
+/* Others may still write to the store while the threads end. */
+static void be_quiet(struct program *p)
+{
+    pthread_mutex_lock(&p->publishing);
+    p->quiet = true;
+    pthread_mutex_unlock(&p->publishing);
 }
 
 static struct store *open_etcd(struct program *p)
@@ -315,6 +333,7 @@ static bool start_keeper(struct program *p)
                               .stream = s->stream,
                               .protocols = s->protocols,
                               .nprotocols = s->nprotocols,
+                              .no_checks = s->disable_healthcheck,
                               .keepalive = &p->keepalive};
 
     p->keepalive = (struct keepalive){s->keepalive_size, s->keepalive_requests,
@@ -353,6 +372,20 @@ static bool start_workers(struct program *p)
     }
     p->workers = workers;
     p->nworkers = n;
+    return true;
+}
+
+static bool start_prober(struct program *p)
+{
+    const struct worker_config *c = &p->config;
+    struct prober_config config = {.peers = c->peers,
+                                   .dns = c->dns,
+                                   .tls_verified = c->tls_verified,
+                                   .tls_unverified = c->tls_unverified};
+
+    p->prober = prober_new(&config, keeper_snapshot(p->keeper), &p->arena, &p->err);
+    if (!p->prober)
+        return fail(p, "prober");
     keeper_watch(p->keeper);
     return true;
 }
@@ -375,13 +408,44 @@ static uint64_t worker_version(void *arg, unsigned i)
     return worker_serving(p->workers[i]);
 }
 
+struct node_visit {
+    void (*each)(void *to, const struct control_node *node);
+    void *to;
+};
+
+static void show_node(void *visit, const struct prober_node *n)
+{
+    const struct node_visit *v = visit;
+    struct control_node node = {.host = n->host,
+                                .ip = n->ip,
+                                .port = n->port,
+                                .host_header = n->host_header,
+                                .status = health_state_name(n->health.state),
+                                .success = n->health.counts[HEALTH_SUCCESS],
+                                .http_failure = n->health.counts[HEALTH_HTTP_FAILURE],
+                                .tcp_failure = n->health.counts[HEALTH_TCP_FAILURE],
+                                .timeout_failure = n->health.counts[HEALTH_TIMEOUT]};
+
+    v->each(v->to, &node);
+}
+
+static void show_nodes(void *arg, struct str key,
+                       void (*each)(void *to, const struct control_node *node), void *to)
+{
+    struct node_visit v = {each, to};
+
+    prober_nodes(((struct program *)arg)->prober, key, show_node, &v);
+}
+
 /* The port that nobody has asked for may be another's. */
 static bool start_control(struct program *p)
 {
     const struct settings *s = p->settings;
 
-    p->control = (struct control){
-        .admin = p->admin, .keeper = p->keeper, .workers = {worker_version, p, p->nworkers}};
+    p->control = (struct control){.admin = p->admin,
+                                  .keeper = p->keeper,
+                                  .workers = {worker_version, p, p->nworkers},
+                                  .health = {show_nodes, p}};
     if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control)) {
         if (s->control.asked)
             return fail(p, "apisix.control");
@@ -455,6 +519,7 @@ static void serve(struct program *p, const sigset_t *signals)
 
     for (unsigned i = 0; i < p->nworkers; i++)
         worker_start(p->workers[i]);
+    prober_start(p->prober);
     admin_server_run(p->admin_server);
     log_notice("eclusa " ECLUSA_VERSION " is serving with %u workers", p->nworkers);
     while (sigwait(signals, &sig) == 0 && (sig == SIGUSR1 || sig == SIGHUP))
@@ -462,10 +527,12 @@ static void serve(struct program *p, const sigset_t *signals)
             log_writer_reopen(p->log_writer);
     log_notice("signal %d: stopping", sig);
     admin_server_stop(p->admin_server);
+    be_quiet(p);
     for (unsigned i = 0; i < p->nworkers; i++)
         sig == SIGINT ? worker_stop(p->workers[i]) : worker_drain(p->workers[i]);
     for (unsigned i = 0; i < p->nworkers; i++)
         worker_join(p->workers[i]);
+    prober_stop(p->prober);
 }
 
 static void stop(struct program *p)
@@ -498,8 +565,9 @@ static int command_run(struct program *p)
     choose_plugins(p);
     p->jobs = jobs_new(JOB_THREADS);
     p->config.peers = peers_new();
+    pthread_mutex_init(&p->publishing, NULL);
     if (!set_config(p) || !start_plugins(p) || !start_keeper(p) || !start_workers(p) ||
-        !start_admin(p))
+        !start_prober(p) || !start_admin(p))
         return 1;
     serve(p, &signals);
     stop(p);

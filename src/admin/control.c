@@ -203,11 +203,15 @@ static void on_metadata(struct question *q)
 
 static void node_add(void *to, const struct control_node *n)
 {
-    json_array_append_new(
-        to, json_pack("{sososisss{sisisisi}}", "hostname", json_any(n->host), "ip", json_any(n->ip),
-                      "port", (int)n->port, "status", n->status, "counter", "success",
-                      (int)n->success, "http_failure", (int)n->http_failure, "tcp_failure",
-                      (int)n->tcp_failure, "timeout_failure", (int)n->timeout_failure));
+    json_t *node = json_pack("{sososisss{sisisisi}}", "hostname", json_any(n->host), "ip",
+                             json_any(n->ip), "port", (int)n->port, "status", n->status, "counter",
+                             "success", (int)n->success, "http_failure", (int)n->http_failure,
+                             "tcp_failure", (int)n->tcp_failure, "timeout_failure",
+                             (int)n->timeout_failure);
+
+    if (n->host_header.p)
+        json_object_set_new(node, "hostheader", json_any(n->host_header));
+    json_array_append_new(to, node);
 }
 
 static const json_t *checks_of(const json_t *value)

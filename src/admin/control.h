@@ -10,6 +10,7 @@
 /* A node as its health checker sees it. */
 struct control_node {
     struct str host, ip;
+    struct str host_header; /* absent: none */
     uint16_t port;
     const char *status; /* "healthy", "unhealthy", "mostly_healthy", "mostly_unhealthy" */
     unsigned success, http_failure, tcp_failure, timeout_failure;

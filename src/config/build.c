@@ -567,10 +567,10 @@ void builder_free(struct builder *b)
 {
     while (!list_empty(&b->versions)) {
         struct version *v = CONTAINER(b->versions.next, struct version, link);
-        list_remove(&v->link);
-        ASSERT(atomic_load(&v->snapshot.refs) == (list_empty(&b->versions) ? 1 : 0));
+        bool last = b->versions.next == b->versions.prev;
+        ASSERT(atomic_load(&v->snapshot.refs) == (last ? 1 : 0));
         garbage_fini(&v->dead);
-        free(v);
+        version_free(v);
     }
     globals_drop(b);
     garbage_fini(&b->dead);
@@ -591,6 +591,7 @@ void builder_free(struct builder *b)
     trie_free(b->metadata);
     trie_free(b->plugins);
     slabs_fini(&b->slabs);
+    free(b->checked);
     free(b->slots);
     free(b->free_slots);
     arena_pool_fini(&b->objects);

@@ -36,6 +36,7 @@ struct builder_env {
     bool stream;                 /* apisix.proxy_mode has stream: L4 upstreams are known */
     const struct str *protocols; /* of stream routes (xrpc.protocols); names */
     unsigned nprotocols;
+    bool no_checks; /* apisix.disable_upstream_healthcheck: `checks` are validated, and no more */
     const struct keepalive *keepalive;     /* of upstreams without keepalive_pool; NULL: APISIX's */
     const struct builder_secrets *secrets; /* NULL: nobody; such references stay unresolved */
 };

@@ -138,11 +138,13 @@ struct builder {
     uint64_t slots_born;
     uint32_t nslots, nslots_published, slots_max;
     uint32_t *free_slots, nfree_slots, free_slots_max;
+    uint32_t *checked, nchecked, checked_max; /* slots for snapshot->checks */
+    uint64_t checked_version;                 /* of the last one that had any */
 
     struct list versions; /* oldest first; the last one is the newest, held by the builder */
 };
 
-enum warning { WARN_CHECKS = 1 << 0, WARN_CLIENT_CERT = 1 << 1 };
+enum warning { WARN_CLIENT_CERT = 1 << 0 };
 
 /* For tries that only the builder sees. */
 extern const struct trie_edit builder_own;
@@ -188,6 +190,7 @@ bool compile_plugins(struct compile *c, struct field_list plugins);
  * NULLs are fine. */
 void plugin_release(const struct plugin *p, enum kind kind, void *conf);
 bool compile_upstream(struct compile *c, const struct upstream_doc *d);
+bool compile_checks(struct compile *c, const struct checks_doc *d, struct upstream *u);
 bool compile_route(struct compile *c, const struct route_doc *d);
 bool compile_service(struct compile *c, const struct service_doc *d);
 bool compile_consumer(struct compile *c, const struct consumer_doc *d);
@@ -269,6 +272,9 @@ void globals_drop(struct builder *b);
 void globals_show(const struct builder *b, struct snapshot *s);
 /* The claim that has this credential now; NULL: free. */
 const struct claim *claim_owner(const struct builder *b, const struct claim *c);
+
+/* Frees it; what died with it is gone already. */
+void version_free(struct version *v);
 
 /* ---- Chains ---- */
 

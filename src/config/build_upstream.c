@@ -273,17 +273,12 @@ static uint64_t upstream_hash(const struct upstream_doc *d, const struct upstrea
     struct buf text;
 
     buf_init(&text, 1 << 24);
-    buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d\n", STR_ARG(u->key), STR_ARG(d->type),
+    buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d|%d\n", STR_ARG(u->key), STR_ARG(d->type),
                d->hash_on, STR_ARG(d->key), u->tls, (int)u->pass_host, STR_ARG(u->upstream_host),
-               u->verify_off);
+               u->verify_off, u->peers);
     for (unsigned i = 0; u->nodes && i < u->nnodes; i++)
         buf_printf(&text, "%.*s|%d|%d\n", STR_ARG(u->nodes[i].address), u->nodes[i].weight,
                    u->nodes[i].priority);
-    if (d->checks) {
-        char *checks = json_dumps(d->checks, JSON_COMPACT | JSON_SORT_KEYS);
-        buf_printf(&text, "%s", checks);
-        free(checks);
-    }
     uint64_t h = hash_stable(buf_str(&text));
     buf_fini(&text);
     return h;
@@ -350,9 +345,8 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
         return compile_fail(c, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
     if (!tls_compile(c, d, u) || !balance_compile(c, d, u))
         return false;
-    if (d->checks && !c->strict)
-        builder_warn_once(c->b, WARN_CHECKS, "%.*s: checks are not run by this version",
-                          STR_ARG(c->key));
+    if (d->checks && !compile_checks(c, d->checks, u))
+        return false;
     u->hash = upstream_hash(d, u);
     c->o->upstream = u;
     return true;

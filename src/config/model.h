@@ -27,6 +27,34 @@ struct keepalive_doc {
     double idle_timeout; /* seconds */
 };
 
+/* `healthy` and `unhealthy` of active and passive checks; each has some of these. */
+struct check_side_doc {
+    int64_t interval;           /* seconds */
+    struct field_list statuses; /* of int64_t */
+    int64_t successes, http_failures, tcp_failures, timeouts;
+};
+
+struct active_doc {
+    int type; /* enum check_type */
+    double timeout;
+    int64_t concurrency, port;
+    struct str host, path, body;
+    int method; /* enum method; -1: not said */
+    bool verify;
+    struct check_side_doc *healthy, *unhealthy; /* NULL: not said */
+    struct field_list headers;                  /* of struct str: "Name: value" */
+};
+
+struct passive_doc {
+    int type;                                   /* makes no difference */
+    struct check_side_doc *healthy, *unhealthy; /* NULL: not said */
+};
+
+struct checks_doc {
+    struct active_doc *active;
+    struct passive_doc *passive; /* NULL: none */
+};
+
 enum upstream_scheme {
     SCHEME_GRPC,
     SCHEME_GRPCS,
@@ -49,7 +77,7 @@ struct upstream_doc {
     struct tls_doc *tls;
     struct keepalive_doc *keepalive_pool;
     struct str type;
-    json_t *checks; /* checked by table */
+    struct checks_doc *checks; /* NULL: none */
     int hash_on, scheme, pass_host;
     struct str key, upstream_host;
     struct str discovery_type, service_name;
@@ -165,7 +193,10 @@ extern const struct fields model_ssl_fields;
 extern const struct fields model_stream_route_fields;
 extern const struct model_protocol model_protocols[];
 extern const struct field model_address_rows[]; /* alternatives: an address or a network */
-extern const char *const model_methods[];       /* in the order of enum method */
+/* For the defaults of what is left out. */
+extern const struct fields model_active_healthy_fields, model_active_unhealthy_fields;
+extern const struct fields model_passive_healthy_fields, model_passive_unhealthy_fields;
+extern const char *const model_methods[]; /* in the order of enum method */
 
 #define MODEL_HOST_PATTERN "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$"
 

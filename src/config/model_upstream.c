@@ -4,7 +4,9 @@
 
 #include <stddef.h>
 
-/* ---- Health checks. Only validated, so the rows have no place in a struct yet. ---- */
+#define AT(part, member) .at = offsetof(struct part, member)
+
+/* ---- Health checks ---- */
 
 static const char *const check_types[] = {"http", "https", "tcp", NULL};
 
@@ -12,84 +14,111 @@ static const struct field http_status_row = {"status", FIELD_INT, .min = 200, .m
 static const struct field text_row = {.name = "text", .type = FIELD_STR};
 
 /* Rows that the four states of active and passive checks have in different measure. */
-#define STATUSES_ROW(list)                                                                    \
-    {                                                                                         \
-        "http_statuses", FIELD_LIST, .flags = FIELD_UNIQUE, .min = 1, .of = &http_status_row, \
-                                     .def = (list), .doc = "Status codes that count."         \
-    }
-#define COUNT_ROW(row_name, from, number, text)                                                    \
-    {                                                                                              \
-        (row_name), FIELD_INT, .flags = FIELD_HAS_MIN, .min = (from), .max = 254, .def = (number), \
-                               .doc = (text)                                                       \
-    }
-#define INTERVAL_ROW                                                                      \
+#define STATUSES_ROW(list)                                                                \
     {                                                                                     \
-        "interval", FIELD_INT, .min = 1, .def = "1", .doc = "Seconds between two probes." \
+        "http_statuses", FIELD_LIST, .flags = FIELD_UNIQUE, AT(check_side_doc, statuses), \
+                                     .min = 1, .of = &http_status_row, .def = (list),     \
+                                     .doc = "Status codes that count."                    \
     }
-
+#define COUNT_ROW(row_name, member, from, number, text)                                           \
+    {                                                                                             \
+        (row_name), FIELD_INT, .flags = FIELD_HAS_MIN, AT(check_side_doc, member), .min = (from), \
+                               .max = 254, .def = (number), .doc = (text)                         \
+    }
+#define INTERVAL_ROW                                                                              \
+    {                                                                                             \
+        "interval", FIELD_INT, AT(check_side_doc, interval), .min = 1, .def = "1",                \
+                                                             .doc = "Seconds between two probes." \
+    }
 static const struct field active_healthy_rows[] = {
     INTERVAL_ROW,
     STATUSES_ROW("[200,302]"),
-    COUNT_ROW("successes", 1, "2", "Successes in a row that make a node healthy."),
+    COUNT_ROW("successes", successes, 1, "2", "Successes in a row that make a node healthy."),
     {0},
 };
 static const struct field active_unhealthy_rows[] = {
     INTERVAL_ROW,
     STATUSES_ROW("[429,404,500,501,502,503,504,505]"),
-    COUNT_ROW("http_failures", 1, "5", "Bad status codes that make a node unhealthy."),
-    COUNT_ROW("tcp_failures", 1, "2", "Failed connections that make a node unhealthy."),
-    COUNT_ROW("timeouts", 1, "3", "Timeouts that make a node unhealthy."),
+    COUNT_ROW("http_failures", http_failures, 1, "5",
+              "Bad status codes that make a node unhealthy."),
+    COUNT_ROW("tcp_failures", tcp_failures, 1, "2",
+              "Failed connections that make a node unhealthy."),
+    COUNT_ROW("timeouts", timeouts, 1, "3", "Timeouts that make a node unhealthy."),
     {0},
 };
 static const struct field passive_healthy_rows[] = {
     STATUSES_ROW("[200,201,202,203,204,205,206,207,208,226,300,301,302,303,304,305,306,307,308]"),
-    COUNT_ROW("successes", 0, "5", "Successes in a row that make a node healthy."),
+    COUNT_ROW("successes", successes, 0, "5",
+              "Successes in a row that make a node healthy; 0: they do not count."),
     {0},
 };
 static const struct field passive_unhealthy_rows[] = {
     STATUSES_ROW("[429,500,503]"),
-    COUNT_ROW("tcp_failures", 0, "2", "Failed connections that make a node unhealthy."),
-    COUNT_ROW("timeouts", 0, "7", "Timeouts that make a node unhealthy."),
-    COUNT_ROW("http_failures", 0, "5", "Bad status codes that make a node unhealthy."),
+    COUNT_ROW("tcp_failures", tcp_failures, 0, "2",
+              "Failed connections that make a node unhealthy; 0: they do not count."),
+    COUNT_ROW("timeouts", timeouts, 0, "7",
+              "Timeouts that make a node unhealthy; 0: they do not count."),
+    COUNT_ROW("http_failures", http_failures, 0, "5",
+              "Bad status codes that make a node unhealthy; 0: they do not count."),
     {0},
 };
-static const struct fields active_healthy_fields = {active_healthy_rows, .open = true};
-static const struct fields active_unhealthy_fields = {active_unhealthy_rows, .open = true};
-static const struct fields passive_healthy_fields = {passive_healthy_rows, .open = true};
-static const struct fields passive_unhealthy_fields = {passive_unhealthy_rows, .open = true};
+#define SIDE_FIELDS(rows)                                         \
+    {                                                             \
+        (rows), NULL, sizeof(struct check_side_doc), .open = true \
+    }
+const struct fields model_active_healthy_fields = SIDE_FIELDS(active_healthy_rows);
+const struct fields model_active_unhealthy_fields = SIDE_FIELDS(active_unhealthy_rows);
+const struct fields model_passive_healthy_fields = SIDE_FIELDS(passive_healthy_rows);
+const struct fields model_passive_unhealthy_fields = SIDE_FIELDS(passive_unhealthy_rows);
 
 static const struct field active_rows[] = {
-    {"type", FIELD_ENUM, .names = check_types, .def = "\"http\"", .doc = "Protocol of the probe."},
-    {"timeout", FIELD_NUM, .def = "1", .doc = "Seconds for a probe."},
-    {"concurrency", FIELD_INT, .def = "10", .doc = "Probes at the same time."},
-    {"host", FIELD_STR, .pattern = MODEL_HOST_PATTERN, .doc = "Host header of the probe."},
-    {"port", FIELD_INT, .min = 1, .max = 65535, .doc = "Port in place of the node's."},
-    {"http_method", FIELD_ENUM, .names = model_methods, .def = "\"GET\"", .doc = "Method."},
-    {"http_path", FIELD_STR, .def = "\"/\"", .doc = "Path."},
-    {"http_req_body", FIELD_STR, .def = "\"\"", .doc = "Request body."},
-    {"https_verify_certificate", FIELD_BOOL, .def = "true", .doc = "Verify the certificate."},
-    {"healthy", FIELD_OBJECT, .fields = &active_healthy_fields, .doc = "When a node is healthy."},
-    {"unhealthy", FIELD_OBJECT, .fields = &active_unhealthy_fields, .doc = "When it is not."},
-    {"req_headers", FIELD_LIST, .min = 1, .of = &text_row, .doc = "Headers as \"Name: value\"."},
+    {"type", FIELD_ENUM, AT(active_doc, type), .names = check_types, .def = "\"http\"",
+     .doc = "Protocol of the probe."},
+    {"timeout", FIELD_NUM, AT(active_doc, timeout), .def = "1", .doc = "Seconds for a probe."},
+    {"concurrency", FIELD_INT, AT(active_doc, concurrency), .def = "10",
+     .doc = "Probes of the upstream at the same time."},
+    {"host", FIELD_STR, AT(active_doc, host), .pattern = MODEL_HOST_PATTERN,
+     .doc = "Host header of the probe, and name in its TLS."},
+    {"port", FIELD_INT, AT(active_doc, port), .min = 1, .max = 65535,
+     .doc = "Port in place of the node's."},
+    {"http_method", FIELD_ENUM, AT(active_doc, method), .names = model_methods, .def = "\"GET\"",
+     .doc = "Method."},
+    {"http_path", FIELD_STR, AT(active_doc, path), .def = "\"/\"", .doc = "Path."},
+    {"http_req_body", FIELD_STR, AT(active_doc, body), .def = "\"\"", .doc = "Request body."},
+    {"https_verify_certificate", FIELD_BOOL, AT(active_doc, verify), .def = "true",
+     .doc = "Verify the certificate."},
+    {"healthy", FIELD_OBJECT, AT(active_doc, healthy), .fields = &model_active_healthy_fields,
+     .doc = "When a node is healthy."},
+    {"unhealthy", FIELD_OBJECT, AT(active_doc, unhealthy), .fields = &model_active_unhealthy_fields,
+     .doc = "When it is not."},
+    {"req_headers", FIELD_LIST, AT(active_doc, headers), .min = 1, .of = &text_row,
+     .doc = "Headers as \"Name: value\"."},
     {0},
 };
 static const struct field passive_rows[] = {
-    {"type", FIELD_ENUM, .names = check_types, .def = "\"http\"", .doc = "Protocol."},
-    {"healthy", FIELD_OBJECT, .fields = &passive_healthy_fields, .doc = "When a node is healthy."},
-    {"unhealthy", FIELD_OBJECT, .fields = &passive_unhealthy_fields, .doc = "When it is not."},
+    {"type", FIELD_ENUM, AT(passive_doc, type), .names = check_types, .def = "\"http\"",
+     .doc = "Protocol."},
+    {"healthy", FIELD_OBJECT, AT(passive_doc, healthy), .fields = &model_passive_healthy_fields,
+     .doc = "When a node is healthy."},
+    {"unhealthy", FIELD_OBJECT, AT(passive_doc, unhealthy),
+     .fields = &model_passive_unhealthy_fields, .doc = "When it is not."},
     {0},
 };
-static const struct fields active_fields = {active_rows, .open = true};
-static const struct fields passive_fields = {passive_rows, .open = true};
+static const struct fields active_fields = {active_rows, NULL, sizeof(struct active_doc),
+                                            .open = true};
+static const struct fields passive_fields = {passive_rows, NULL, sizeof(struct passive_doc),
+                                             .open = true};
 
 static const struct field checks_rows[] = {
-    {"active", FIELD_OBJECT, .fields = &active_fields, .doc = "Probes sent by the gateway."},
-    {"passive", FIELD_OBJECT, .fields = &passive_fields, .doc = "What requests tell."},
+    {"active", FIELD_OBJECT, AT(checks_doc, active), .fields = &active_fields,
+     .doc = "Probes sent by the gateway."},
+    {"passive", FIELD_OBJECT, AT(checks_doc, passive), .fields = &passive_fields,
+     .doc = "What requests tell."},
     {0},
 };
 static const struct field_rule checks_rules[] = {{RULE_ANY_OF, "active|active,passive", 0}, {0}};
-static const struct fields checks_fields = {checks_rows, checks_rules, .open = true};
-static const struct field checks_row = {"checks", FIELD_OBJECT, .fields = &checks_fields};
+static const struct fields checks_fields = {checks_rows, checks_rules, sizeof(struct checks_doc),
+                                            .open = true};
 
 /* ---- Nodes ---- */
 
@@ -113,8 +142,6 @@ static const struct field nodes_rows[] = {
 };
 
 /* ---- Parts ---- */
-
-#define AT(part, member) .at = offsetof(struct part, member)
 
 static const struct field verify_row = {.name = "verify", .type = FIELD_BOOL};
 
@@ -184,8 +211,8 @@ static const struct field upstream_rows[] = {
      .doc = "Kept connections."},
     {"type", FIELD_STR, AT(upstream_doc, type), .def = "\"roundrobin\"",
      .doc = "algorithms of load balancing"},
-    {"checks", FIELD_JSON, AT(upstream_doc, checks), .of = &checks_row,
-     .doc = "Health checks; validated, not run by this version."},
+    {"checks", FIELD_OBJECT, AT(upstream_doc, checks), .fields = &checks_fields,
+     .doc = "Health checks."},
     {"hash_on", FIELD_ENUM, AT(upstream_doc, hash_on), .names = hash_names, .def = "\"vars\"",
      .doc = "What `key` names, for chash."},
     {"key", FIELD_STR, AT(upstream_doc, key), .doc = "the key of chash for dynamic load balancing"},

@@ -42,12 +42,25 @@ static void slot_give(struct builder *b, uint32_t slot)
     b->free_slots[b->nfree_slots++] = slot;
 }
 
+static void note_checked(struct builder *b, uint32_t slot)
+{
+    if (b->nchecked == b->checked_max) {
+        b->checked_max = b->checked_max ? b->checked_max * 2 : SLOTS_MIN;
+        b->checked = mem_resize(b->checked, b->checked_max * sizeof(*b->checked));
+    }
+    b->checked[b->nchecked++] = slot;
+}
+
 void item_set_upstream(struct builder *b, struct item *item, struct upstream *u)
 {
+    const struct upstream *old = item->slot == UPSTREAM_NONE ? NULL : b->slots[item->slot];
+
     if (!u && item->slot == UPSTREAM_NONE)
         return;
     if (item->slot == UPSTREAM_NONE)
         item->slot = slot_take(b);
+    if ((old && old->checks) || (u && u->checks))
+        note_checked(b, item->slot);
     /* Places behind those published may be filled in place: no snapshot looks at them. */
     if (item->slot < b->nslots_published && b->slots_born != b->version)
         slots_own(b, b->slots_max);
@@ -92,9 +105,26 @@ static struct version *version_new(struct builder *b)
     s->consumers = b->consumers;
     s->groups = b->groups;
     s->metadata = b->metadata;
+    s->checks = (struct checks_change){b->checked_version, b->checked, b->nchecked};
     globals_show(b, s);
     atomic_init(&s->refs, 1); /* the builder's, as long as it is the newest */
     return v;
+}
+
+/* The list is the version's now. */
+static void checked_publish(struct builder *b)
+{
+    if (b->nchecked)
+        b->checked_version = b->version;
+    b->checked = NULL;
+    b->nchecked = b->checked_max = 0;
+}
+
+void version_free(struct version *v)
+{
+    list_remove(&v->link);
+    free((void *)(uintptr_t)v->snapshot.checks.slots);
+    free(v);
 }
 
 const struct snapshot *builder_publish(struct builder *b)
@@ -114,6 +144,7 @@ const struct snapshot *builder_publish(struct builder *b)
         }
         /* What was born in the first version died in it. */
         ASSERT(b->dead.n == 0);
+        checked_publish(b);
         b->version++;
         b->nslots_published = b->nslots;
         b->changed = false;
@@ -139,8 +170,7 @@ bool builder_reclaim(struct builder *b)
             garbage_sift(&v->dead, held->snapshot.version, &held->dead);
         else
             garbage_fini(&v->dead);
-        list_remove(&v->link);
-        free(v);
+        version_free(v);
     }
     return b->versions.next != b->versions.prev;
 }

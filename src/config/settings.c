@@ -294,6 +294,7 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
     s->match_encoded_slash = raw->match_encoded_slash;
     s->strip_path_params = raw->strip_path_params;
     s->post_arg_max = raw->post_arg_max ? (size_t)raw->post_arg_max << 20 : SIZE_MAX;
+    s->disable_healthcheck = raw->disable_upstream_healthcheck;
     s->admin.enabled = raw->enable_admin;
     s->dns.servers = raw->dns_resolver.items;
     s->dns.nservers = (unsigned)raw->dns_resolver.n;

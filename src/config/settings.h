@@ -137,6 +137,7 @@ struct settings {
     bool strip_path_params;   /* normalize_uri_like_servlet */
     size_t post_arg_max;      /* bytes; SIZE_MAX: any */
     size_t graphql_max;
+    bool disable_healthcheck; /* disable_upstream_healthcheck */
     enum router_kind router;
     bool stream;                 /* apisix.proxy_mode has stream; not served yet */
     const struct str *protocols; /* xrpc.protocols: names */

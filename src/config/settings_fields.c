@@ -156,6 +156,8 @@ static const struct field apisix_rows[] = {
      .def = "false",
      .doc = "Send X-APISIX-Upstream-Status with each response, not only when the upstream answers "
             "with 5xx."},
+    {"disable_upstream_healthcheck", FIELD_BOOL, AT(disable_upstream_healthcheck), .def = "false",
+     .doc = "Do not run the `checks` of upstreams."},
     {"delete_uri_tail_slash", FIELD_BOOL, AT(delete_uri_tail_slash), .def = "false",
      .doc = "Match `/path/` as `/path`."},
     {"match_uri_encoded_slash", FIELD_BOOL, AT(match_encoded_slash), .def = "false",
@@ -498,7 +500,6 @@ const struct fields settings_fields = {settings_rows, .size = sizeof(struct raw_
 
 const char *const settings_idle_keys[] = {
     "apisix.disable_sync_configuration_during_start",
-    "apisix.disable_upstream_healthcheck",
     "apisix.enable_http2",
     "apisix.enable_resolv_search_opt",
     "apisix.enable_reuseport",

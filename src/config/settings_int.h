@@ -43,7 +43,8 @@ struct raw_apisix {
     struct raw_lru *lru;
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
-        delete_uri_tail_slash, match_encoded_slash, strip_path_params, enable_control;
+        delete_uri_tail_slash, match_encoded_slash, strip_path_params, enable_control,
+        disable_upstream_healthcheck;
     int64_t post_arg_max;
     int proxy_mode;
     struct raw_listen *control, *status;

@@ -13,6 +13,7 @@
 #include "config/kind.h"
 #include "plugin/plugin.h"
 
+struct checks;
 struct router;
 struct trie;
 
@@ -118,6 +119,7 @@ struct upstream {
     enum balance balance;
     const struct text *hash_on;    /* chash: what a request is known by; NULL: not chash */
     const struct warm_up *warm_up; /* NULL: none */
+    const struct checks *checks;   /* NULL: none (config/checks.h) */
     struct str upstream_host;      /* for PASS_HOST_REWRITE */
     struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
     struct str id, name;
@@ -196,6 +198,14 @@ struct consumer_group {
     bool closed; /* its consumers are refused */
 };
 
+/* The upstreams that changed in this snapshot, had checks or have them now; of most there are none.
+ * Who has seen the snapshot `since` need look at no others. */
+struct checks_change {
+    uint64_t since; /* version of the last snapshot before this one with such a change; 0: none */
+    const uint32_t *slots; /* some may be named more than once */
+    uint32_t n;
+};
+
 struct snapshot {
     uint64_t version;
     int64_t revision; /* of the store's last change in it */
@@ -204,6 +214,7 @@ struct snapshot {
     bool global_closed; /* a global rule that guards everything cannot run: nothing passes */
     const struct upstream *const *upstreams; /* by slot; entries may be NULL */
     uint32_t nupstreams;
+    struct checks_change checks;    /* what changed for who probes */
     const struct trie *credentials; /* key: snapshot_credential_key; value: struct credential */
     const struct trie *consumers;   /* by username; value: struct consumer */
     const struct trie *groups;      /* by id; value: struct consumer_group */

@@ -54,6 +54,7 @@ struct client {
     enum h1_framing framing, request_framing;
     uint8_t state;
     bool was_idle, paused, keep_alive, to_head, request_sent, got_bytes;
+    bool last;    /* no request follows this one */
     bool surplus; /* bytes came behind a response without a body */
     unsigned requests;
     unsigned interim; /* 1xx heads of this response */
@@ -138,14 +139,19 @@ void client_send_head(struct client *c, struct str method, struct str uri, const
     c->interim = 0;
     if (need <= OUTBOX_BYTES / 2) {
         char *p = sock_room(&c->sock, need);
-        sock_wrote(&c->sock, h1_write_request(p, method, uri, head, body, false));
+        sock_wrote(&c->sock, h1_write_request(p, method, uri, head, body, c->last));
     } else {
         char *p = mem_alloc(need);
-        sock_write(&c->sock, str_make(p, h1_write_request(p, method, uri, head, body, false)));
+        sock_write(&c->sock, str_make(p, h1_write_request(p, method, uri, head, body, c->last)));
         free(p);
     }
     c->request_sent = body->framing == H1_NO_BODY;
     set_timer(c);
+}
+
+void client_last(struct client *c)
+{
+    c->last = true;
 }
 
 void client_send_body(struct client *c, struct str data, bool last, const struct head *trailers)
@@ -187,8 +193,8 @@ static struct leg *detach(struct client *c, bool reusable)
     leg->client = NULL;
     c->paused = false;
     timer_pause(&c->timer);
-    if (reusable && c->keep_alive && c->request_sent && !c->sock.hup && !c->sock.broken &&
-        !sock_queued(&c->sock)) {
+    if (reusable && c->keep_alive && !c->last && c->request_sent && !c->sock.hup &&
+        !c->sock.broken && !sock_queued(&c->sock)) {
         go(c, CLIENT_IDLE);
         c->owner->on_idle(c);
     } else {

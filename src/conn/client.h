@@ -64,6 +64,8 @@ bool client_is_open(const struct client *c);
  * the upstream may be silent; send_ms: how long it may take nothing. */
 void client_send_head(struct client *c, struct str method, struct str uri, const struct head *head,
                       const struct h1_out_body *body, int64_t send_ms, int64_t read_ms);
+/* Before the head is sent: the connection will not be kept, and the request says so. */
+void client_last(struct client *c);
 /* A piece of the request's body, framed as the head said; last may come with an empty piece. */
 void client_send_body(struct client *c, struct str data, bool last, const struct head *trailers);
 /* Whether the upstream is slower than the sender, who should wait for on_drained. */

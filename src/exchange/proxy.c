@@ -8,6 +8,7 @@
 #include "exchange/worker.h"
 #include "http/uri.h"
 #include "upstream/ewma.h"
+#include "upstream/health.h"
 
 static const struct leg_handler leg_handler;
 static void try_failed(struct exchange *ex, enum reason why, const char *detail);
@@ -420,6 +421,33 @@ void proxy_abandon(struct exchange *ex, enum reason why)
 /* ---- The leg's events
  * ----------------------------------------------------------------------------- */
 
+/* What requests tell of the peer's health; NULL: they do not count. */
+static const struct check_rules *passive_rules(const struct exchange *ex)
+{
+    const struct checks *c = ex->pick.peer ? ex->upstream->checks : NULL;
+
+    return c && c->has_passive ? &c->passive : NULL;
+}
+
+static void report_answer(struct exchange *ex, int status)
+{
+    const struct check_rules *rules = passive_rules(ex);
+
+    if (rules)
+        health_answered(ex->pick.peer, rules, HEALTH_REQUEST, status,
+                        ex->worker->thread.loop.now_ms);
+}
+
+static void report_failure(struct exchange *ex, enum reason why, const char *detail)
+{
+    const struct check_rules *rules = passive_rules(ex);
+
+    /* Once there was a status, that is what counts. */
+    if (rules && !ex->header_us)
+        health_failed(ex->pick.peer, rules, HEALTH_REQUEST, why, detail,
+                      ex->worker->thread.loop.now_ms);
+}
+
 static struct exchange *exchange_of(struct leg *l)
 {
     return CONTAINER(l, struct exchange, leg);
@@ -445,6 +473,7 @@ static void on_response(struct leg *l, const struct h1_response *res)
     }
     ex->header_us = ex->worker->thread.loop.now_us;
     ex->reason = REASON_NONE;
+    report_answer(ex, res->status);
     if (!ex->body_limit)
         buf_fini(&ex->body);
     response_take(ex, res);
@@ -514,6 +543,7 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
            STR_ARG(pool_addr_text(ex->pool)));
     ex->worker->thread.count.by_reason[why]++;
     ex->reason = why;
+    report_failure(ex, why, detail);
     if (!ex->header_us)
         note_try(ex, why);
     if (resend && why == REASON_UPSTREAM_KEPT_CLOSED && !ex->fresh) {

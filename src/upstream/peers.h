@@ -29,9 +29,7 @@ struct peer {
     struct addr addr;       /* with port */
     atomic_bool down;       /* not to be chosen while another is up; peer_set_down writes it */
     atomic_llong serves_ms; /* monotonic: it came into service then; 0: it was there all along */
-    /* For those who judge its health; nothing else reads or writes them. */
-    atomic_uint health_counts;
-    atomic_uchar health_state;
+    atomic_ullong health;   /* upstream/health's: state and counts */
 
     char apart[64];
     atomic_ullong uses;  /* low half: requests under way in all threads; high half: who holds it */
