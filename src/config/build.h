@@ -101,6 +101,9 @@ const struct snapshot *builder_publish(struct builder *b);
  * call later (the keeper's timed wait). */
 bool builder_reclaim(struct builder *b);
 
+/* A text or expression under way asks for the request's body: build_text and its like say so. */
+void build_body_need(struct build *b, enum body_need need);
+
 /* JSON schema of a kind, or of a plugin (`consumer`: of its consumer table); a new reference, NULL:
  * unknown. */
 json_t *builder_kind_schema(enum kind kind);

@@ -239,6 +239,7 @@ struct build {
     struct str err;        /* the first one; absent: none */
     struct str resource;
     const json_t *conf;
+    enum body_need body; /* of its texts and expressions */
 };
 
 /* ---- Items, objects, links ---- */

@@ -2,6 +2,7 @@
 /* Compiles routes and services, and links a route: follows its references, merges the plugins of
  * route, plugin config and service, and puts it into the router. */
 #include "base/cidr.h"
+#include "base/json_path.h"
 #include "base/mem.h"
 #include "config/build_private.h"
 
@@ -102,9 +103,27 @@ void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct
     list_init(&o->edges[edge]->link);
 }
 
+/* Rules about "post_arg." whose path is no JSONPath, at any depth: as the Admin API looks for them.
+ */
+static bool paths_ok(struct compile *c, const json_t *node)
+{
+    const char *name = json_string_value(json_array_get(node, 0));
+    struct str err, key = name ? str_of(name) : STR_NONE;
+    json_t *child;
+    size_t i;
+
+    if (json_array_size(node) >= 3 && str_starts(key, STR("post_arg."))) {
+        struct str path = arena_join(&c->scratch, STR("$"), str_from(key, 8));
+        return json_path_compile(path, &c->scratch, &err) ||
+               compile_fail(c, "failed to validate the 'vars' expression: %.*s", STR_ARG(err));
+    }
+    json_array_foreach(node, i, child) if (!paths_ok(c, child)) return false;
+    return true;
+}
+
 static bool vars_compile(struct compile *c, const struct route_doc *d, struct route_about *r)
 {
-    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, d->vars};
+    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, d->vars, BODY_NONE};
 
     /* An empty expression always holds. */
     if (!d->vars || json_array_size(d->vars) == 0)
@@ -113,7 +132,7 @@ static bool vars_compile(struct compile *c, const struct route_doc *d, struct ro
     if (!r->vars)
         return compile_fail(c, "failed to validate the 'vars' expression: %.*s",
                             STR_ARG(build.err));
-    return true;
+    return !c->strict || paths_ok(c, d->vars);
 }
 
 /* Lua decides there which requests are served, or serves them. */

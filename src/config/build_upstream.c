@@ -199,7 +199,7 @@ static struct str header_name(struct arena *a, struct str key)
 /* What the request is known by. */
 static const struct text *hash_text(struct compile *c, const struct upstream_doc *d)
 {
-    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, c->value};
+    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, c->value, BODY_NONE};
     struct arena *a = &c->scratch;
 
     switch ((enum hash_on)d->hash_on) {

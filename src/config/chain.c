@@ -43,6 +43,7 @@ static void step_place(struct chain *c, struct step *s, const struct plugin_use 
 
     ASSERT(c->frame_size + size <= UINT32_MAX && index <= UINT16_MAX);
     *s = (struct step){*use, (uint32_t)c->frame_size, (uint16_t)index};
+    c->body = use->body > c->body ? use->body : c->body;
     c->frame_size += size;
 }
 

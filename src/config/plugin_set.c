@@ -63,6 +63,12 @@ bool build_error_in(struct build *b, const char *where)
     return false;
 }
 
+void build_body_need(struct build *b, enum body_need need)
+{
+    if (need > b->body)
+        b->body = need;
+}
+
 struct str build_resource(const struct build *b)
 {
     return b->resource;
@@ -243,11 +249,12 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
         json_object_del(bare, "_meta");
         t.conf = bare;
     }
-    t.build = (struct build){&c->o->arena, &c->scratch, STR_NONE, c->key, t.conf};
+    t.build = (struct build){&c->o->arena, &c->scratch, STR_NONE, c->key, t.conf, BODY_NONE};
     bool good = meta_parse(&t, meta);
     entry->use.disabled = t.meta.disable;
     good = good && (entry->use.disabled || ((c->refs_stay || refs_gone(c, "", value)) &&
                                             conf_compile(&t) && meta_compile(&t)));
+    entry->use.body = (uint8_t)t.build.body;
     json_decref(bare);
     return good;
 }

@@ -35,6 +35,9 @@ struct plugin_meta {
         *filter; /* run the plugin only when it matches; evaluated once per exchange */
 };
 
+/* What of the request's body variables ask for; the larger includes the smaller. */
+enum body_need { BODY_NONE, BODY_GRAPHQL, BODY_POST_ARG };
+
 /* One plugin as configured at one place. Lives in the arena of the resource that holds it. */
 struct plugin_use {
     const struct plugin *plugin;
@@ -43,6 +46,7 @@ struct plugin_use {
     bool from_consumer;             /* laid over the route by a consumer or its group, which has
                                        no such plugin itself: its rewrite has not run yet */
     bool disabled;                  /* _meta.disable: in no phase, but it hides what it covers */
+    uint8_t body;                   /* enum body_need of its texts and expressions */
     const struct plugin_meta *meta; /* NULL: none */
 };
 
@@ -63,7 +67,8 @@ struct step_list {
 struct chain {
     const struct step *steps;
     unsigned n;
-    size_t frame_size; /* bytes for all frames */
+    enum body_need body; /* the most that its steps ask for */
+    size_t frame_size;   /* bytes for all frames */
     struct step_list phase[PHASE_COUNT];
 };
 

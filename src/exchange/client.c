@@ -62,14 +62,22 @@ static void from_list(struct exchange *ex, struct str value)
  * (inventory §2.6). */
 static void drop_claims(struct exchange *ex)
 {
-    static const enum header_id claims[] = {HEADER_X_FORWARDED_PROTO, HEADER_X_FORWARDED_HOST,
-                                            HEADER_X_FORWARDED_PORT, HEADER_FORWARDED};
+    static const struct {
+        enum header_id id;
+        struct str name; /* of the variable that keeps it */
+    } claims[] = {{HEADER_X_FORWARDED_PROTO, {"original_x_forwarded_proto", 26}},
+                  {HEADER_X_FORWARDED_HOST, {"original_x_forwarded_host", 25}},
+                  {HEADER_X_FORWARDED_PORT, {"original_x_forwarded_port", 25}},
+                  {HEADER_FORWARDED, {"original_forwarded", 18}},
+                  {HEADER_X_FORWARDED_FOR, {"original_x_forwarded_for", 24}}};
+    size_t n = sizeof(claims) / sizeof(*claims) - (ex->worker->config->trusted.n == 0);
 
-    for (size_t i = 0; i < sizeof(claims) / sizeof(*claims); i++)
-        if (ex->req.head.first[claims[i]])
-            head_remove(&ex->req.head, claims[i]);
-    if (ex->worker->config->trusted.n)
-        head_remove(&ex->req.head, HEADER_X_FORWARDED_FOR);
+    for (size_t i = 0; i < n; i++) {
+        if (!ex->req.head.first[claims[i].id])
+            continue;
+        var_set(ex, claims[i].name, head_value(&ex->req.head, claims[i].id));
+        head_remove(&ex->req.head, claims[i].id);
+    }
 }
 
 void find_client(struct exchange *ex)

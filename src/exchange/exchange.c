@@ -226,9 +226,9 @@ static void find_route(struct exchange *ex)
     ex->route = router_match(ex->hold->snapshot->router, &m);
 }
 
-static bool step_route(struct exchange *ex)
+/* What routes are matched by. False: the request is refused. */
+static bool read_target(struct exchange *ex)
 {
-    const struct snapshot *snap = ex->hold->snapshot;
     enum reason why = uri_normalise(ex->req.path, &ex->arena, &ex->path);
 
     if (!why && ex->worker->config->strip_path_params &&
@@ -239,12 +239,29 @@ static bool step_route(struct exchange *ex)
         ex->path = ex->req.path;
         ex->down->close = true; /* as after any request that could not be read */
         exchange_fail(ex, why);
-        return true;
+        return false;
     }
     find_host(ex);
     if (ex->req.head.first[HEADER_CONNECTION])
         h1_drop_connection_named(&ex->req.head);
+    return true;
+}
+
+enum { ROUTE_SOUGHT = 1 };
+
+/* When a route was asked about that looks into the body, the route is sought again with it. */
+static bool step_route(struct exchange *ex)
+{
+    const struct snapshot *snap = ex->hold->snapshot;
+
+    if (ex->npending)
+        return false;
+    if (ex->pass != ROUTE_SOUGHT && !read_target(ex))
+        return true;
+    ex->pass = ROUTE_SOUGHT;
     find_route(ex);
+    if (ex->body_wanted && request_body_hold(ex, false))
+        return false;
     if (snap->global)
         runs_start(ex, SCOPE_GLOBAL, snap->global);
     if (ex->route && ex->route->chain)
@@ -272,6 +289,8 @@ static bool after_request(struct exchange *ex)
 
 static bool step_request(struct exchange *ex)
 {
+    if (ex->body_wanted && request_body_hold(ex, true))
+        return false;
     if (ex->hold->snapshot->global_closed) {
         exchange_fail(ex, REASON_GLOBAL_BROKEN);
         return true;
@@ -379,6 +398,14 @@ static void gather(struct exchange *ex, struct str data)
     }
 }
 
+/* request_body_hold is over. */
+static void hold_end(struct exchange *ex, bool keep)
+{
+    ex->body_gathering = ex->body_soft = false;
+    if (!keep)
+        ex->body_limit = 0;
+}
+
 static void on_body(struct stream *s, struct str data, bool last)
 {
     struct exchange *ex = s->data;
@@ -393,6 +420,12 @@ static void on_body(struct stream *s, struct str data, bool last)
         proxy_body(ex, data, last);
         return;
     }
+    if (ex->body_soft && ex->body.n + data.n > ex->body_limit) {
+        hold_end(ex, false);
+        gather(ex, data);
+        exchange_op_done(ex);
+        return;
+    }
     if (ex->body_limit && ex->body.n + data.n > ex->body_limit) {
         ops_cancel(ex);
         exchange_fail(ex, REASON_BODY_TOO_LARGE);
@@ -401,6 +434,8 @@ static void on_body(struct stream *s, struct str data, bool last)
     }
     gather(ex, data);
     if (last && ex->body_gathering) {
+        if (ex->body_soft)
+            hold_end(ex, ex->body_keep);
         ex->body_gathering = false;
         exchange_op_done(ex);
     }

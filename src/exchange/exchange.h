@@ -102,6 +102,11 @@ struct exchange {
     bool body_kept;      /* body holds all that has come so far */
     bool body_replaced;  /* request_body_set */
     bool body_paused;
+    bool body_soft;     /* a body longer than body_limit is let through, not refused */
+    bool body_keep;     /* body_limit stays when it is whole */
+    bool body_held;     /* variables have had their chance to see it whole */
+    size_t body_wanted; /* up to so many bytes, by variables that did not find it; 0: none */
+    struct body_view *body_view; /* what variables have read of it; NULL: nothing yet */
     struct task body_task;
     struct str new_body;
     struct head *req_trailers; /* NULL: none */
@@ -211,6 +216,10 @@ struct str standard_page(struct exchange *ex, int status);
 /* ---- op.c ---- */
 
 void ops_cancel(struct exchange *ex);
+/* For variables: an operation that collects the body when it is not longer than ex->body_wanted,
+ * once in the exchange; a longer one goes its way, and they stay absent. With keep the exchange
+ * keeps it to its end. False: there is nothing to wait for. */
+bool request_body_hold(struct exchange *ex, bool keep);
 /* Whether the method may be sent twice (RFC 9110 §9.2.2). */
 bool method_is_idempotent(struct str method);
 

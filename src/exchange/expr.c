@@ -2,11 +2,13 @@
 /* Expressions of APISIX (`vars`, `_meta.filter`; lua-resty-expr): compiled to a tree, evaluated per
  * exchange. */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cidr.h"
 #include "base/mem.h"
 #include "base/regex.h"
+#include "config/build.h"
 #include "exchange/vars.h"
 
 enum join { JOIN_AND, JOIN_OR };
@@ -43,14 +45,14 @@ static const struct {
     {"ipmatch", OP_IPMATCH},
 };
 
-/* JSON's types: a number is never equal to a text but by its value, a boolean never at all; null is
- * an absent variable. */
+/* JSON's types; null is an absent variable. */
 enum operand_type { OPERAND_NULL, OPERAND_TEXT, OPERAND_NUMBER, OPERAND_BOOL };
 
 struct operand {
     enum operand_type type;
     struct str text;
     double number;
+    bool truth;
 };
 
 struct expr {
@@ -92,6 +94,7 @@ static bool operand_from(struct build *b, const json_t *v, struct operand *out)
         out->text = arena_printf(a, "%.14g", out->number);
     } else if (json_is_boolean(v)) {
         out->type = OPERAND_BOOL;
+        out->truth = json_is_true(v);
     } else {
         return build_error(b, "invalid operand in an expression");
     }
@@ -194,6 +197,7 @@ static struct expr *compile_rule(struct build *b, const json_t *source)
         return NULL;
     }
     e->var = var_find(name, build_arena(b));
+    build_body_need(b, e->var.body);
     return set_comparison(b, e, json_array_get(source, at), json_array_get(source, at + 1)) ? e
                                                                                             : NULL;
 }
@@ -275,101 +279,121 @@ static bool to_number(struct str s, double *out)
     return *end == 0;
 }
 
-static bool equals(struct str v, const struct operand *o)
+/* A value as a number (Lua's tonumber); false: it is none. */
+static bool value_number(const struct value *v, double *out)
+{
+    if (json_is_number(v->json)) {
+        *out = json_number_value(v->json);
+        return true;
+    }
+    return v->text.p && to_number(v->text, out);
+}
+
+/* Lua's ==: types count, but for a number in the expression, which makes one of the value. */
+static bool equals(const struct value *v, const struct operand *o)
 {
     double number;
 
     switch (o->type) {
     case OPERAND_NULL:
-        return !v.p;
+        return value_is_absent(v);
     case OPERAND_TEXT:
-        return v.p && str_eq(v, o->text);
+        return v->text.p && str_eq(v->text, o->text);
     case OPERAND_NUMBER:
-        return v.p && to_number(v, &number) && number == o->number;
+        return value_number(v, &number) && number == o->number;
     case OPERAND_BOOL:
-        break;
+        return json_is_boolean(v->json) && json_is_true(v->json) == o->truth;
     }
     return false;
+}
+
+/* The same without making numbers of texts. */
+static bool same(const struct value *v, const struct operand *o)
+{
+    return (o->type != OPERAND_NUMBER || json_is_number(v->json)) && equals(v, o);
 }
 
 /* Both as numbers; what is none is in no order. */
-static bool ordered(struct str v, const struct operand *o, enum operator op)
+static bool ordered(const struct value *v, const struct operand *o, enum operator op)
 {
     double l, r = o->number;
 
-    if (!v.p || !to_number(v, &l) || (o->type != OPERAND_NUMBER && !to_number(o->text, &r)))
+    if (!value_number(v, &l) || (o->type != OPERAND_NUMBER && !to_number(o->text, &r)))
         return false;
-    switch (op) {
-    case OP_GT:
-        return l > r;
-    case OP_GE:
-        return l >= r;
-    case OP_LT:
-        return l < r;
-    case OP_LE:
-        return l <= r;
-    case OP_EQ:
-    case OP_NE:
-    case OP_MATCH:
-    case OP_MATCH_NOCASE:
-    case OP_IN:
-    case OP_HAS:
-    case OP_IPMATCH:
-        break;
+    return op == OP_GT ? l > r : op == OP_GE ? l >= r : op == OP_LT ? l < r : l <= r;
+}
+
+/* A list alone has members. */
+static bool is_in(const struct value *v, const struct expr *e)
+{
+    for (unsigned i = 0; !value_is_absent(v) && e->is_list && i < e->nvalues; i++)
+        if (same(v, &e->values[i]))
+            return true;
+    return false;
+}
+
+/* The value is a list and has it: several arguments of one name, `post_arg` of an array,
+ * `graphql_root_fields`. A text has nothing, whatever stands in it. */
+static bool has(const struct value *v, const struct operand *o)
+{
+    size_t i;
+    json_t *one;
+
+    json_array_foreach(v->json, i, one)
+    {
+        struct value member = {.json = one};
+        if (json_is_string(one))
+            member = (struct value){
+                .text = str_make(json_string_value(one), json_string_length(one))};
+        if (o->type != OPERAND_NULL && same(&member, o))
+            return true;
     }
     return false;
 }
 
-/* A list alone has members, and of those only texts can be a variable's value. */
-static bool is_in(struct str v, const struct expr *e)
-{
-    for (unsigned i = 0; v.p && e->is_list && i < e->nvalues; i++)
-        if (e->values[i].type == OPERAND_TEXT && str_eq(v, e->values[i].text))
-            return true;
-    return false;
-}
-
-/* Lists in variables are comma-separated texts here. */
-static bool has(struct str v, const struct operand *o)
-{
-    struct str rest = v, one;
-
-    while (list_next(&rest, &one))
-        if (equals(one, o))
-            return true;
-    return false;
-}
-
-static bool ip_matches(struct str v, const struct expr *e)
+static bool ip_matches(const struct value *v, const struct expr *e)
 {
     struct cidr ip;
 
-    return v.p && cidr_parse(v, &ip) && cidr_list_has(&e->networks, &ip);
+    return v->text.p && cidr_parse(v->text, &ip) && cidr_list_has(&e->networks, &ip);
+}
+
+/* Numbers are matched by their text; what is neither is not. */
+static bool pattern_matches(const struct value *v, const struct expr *e)
+{
+    char digits[32];
+    struct str text = v->text;
+
+    if (json_is_number(v->json)) {
+        int n = snprintf(digits, sizeof(digits), "%.14g", json_number_value(v->json));
+        text = str_make(digits, (size_t)n);
+    }
+    return text.p && regex_match(e->regex, text, 0, NULL) == 1;
 }
 
 static bool rule_matches(struct exchange *ex, const struct expr *e)
 {
-    struct str v = e->var.fn ? e->var.fn(ex, e->var.arg) : STR_NONE;
+    struct value v = var_read(ex, &e->var);
 
     switch (e->op) {
     case OP_EQ:
-        return !e->is_list && equals(v, &e->values[0]);
+        return !e->is_list && equals(&v, &e->values[0]);
     case OP_NE:
-        return e->is_list || !equals(v, &e->values[0]);
+        return e->is_list || !equals(&v, &e->values[0]);
     case OP_GT:
     case OP_GE:
     case OP_LT:
     case OP_LE:
-        return !e->is_list && ordered(v, &e->values[0], e->op);
+        return !e->is_list && ordered(&v, &e->values[0], e->op);
     case OP_MATCH:
     case OP_MATCH_NOCASE:
-        return v.p && regex_match(e->regex, v, 0, NULL) == 1;
+        return pattern_matches(&v, e);
     case OP_IN:
-        return is_in(v, e);
+        return is_in(&v, e);
     case OP_HAS:
-        return !e->is_list && has(v, &e->values[0]);
+        return !e->is_list && has(&v, &e->values[0]);
     case OP_IPMATCH:
-        return ip_matches(v, e);
+        return ip_matches(&v, e);
     }
     return false;
 }

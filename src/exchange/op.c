@@ -38,7 +38,7 @@ void ops_cancel(struct exchange *ex)
         op->cancel(op);
     }
     ex->npending = 0;
-    ex->body_gathering = false;
+    ex->body_gathering = ex->body_soft = false;
     if (ex->body_task.run)
         task_cancel(&ex->body_task);
 }
@@ -109,6 +109,32 @@ void request_body_start(struct exchange *ex, size_t max)
         ex->body_paused = false;
         stream_resume(ex->down);
     }
+}
+
+bool request_body_hold(struct exchange *ex, bool keep)
+{
+    size_t max = ex->body_wanted;
+
+    ex->body_wanted = 0;
+    if (!max || ex->body_held)
+        return false;
+    ex->body_held = true;
+    if (ex->req.framing == H1_NO_BODY || ex->body.n > max ||
+        (ex->req.framing == H1_LENGTH && ex->req.length > max))
+        return false;
+    ex->body_limit = max;
+    if (ex->body_done) {
+        ex->body_limit = keep ? max : 0;
+        return false;
+    }
+    ex->body_keep = keep;
+    ex->body_soft = ex->body_gathering = true;
+    ex->npending++;
+    if (ex->body_paused) {
+        ex->body_paused = false;
+        stream_resume(ex->down);
+    }
+    return true;
 }
 
 /* ---- jobs

@@ -4,10 +4,19 @@
 #include <stdio.h>
 
 #include "base/panic.h"
-#include "exchange/exchange.h"
+#include "exchange/vars.h"
 #include "exchange/worker.h"
 
 typedef enum verdict step_phase_fn(struct exchange *ex, const void *conf, void *frame);
+
+/* Before any of its plugins runs, the body is collected. */
+static void want_body(struct exchange *ex, enum body_need need)
+{
+    size_t max = body_need_max(ex, need);
+
+    if (max > ex->body_wanted)
+        ex->body_wanted = max;
+}
 
 void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain)
 {
@@ -15,6 +24,8 @@ void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain)
 
     run->chain = chain;
     run->frames_size = chain->frame_size;
+    if (chain->body)
+        want_body(ex, chain->body);
     if (chain->frame_size)
         run->frames = arena_zero(&ex->arena, chain->frame_size);
 }
@@ -166,7 +177,8 @@ static enum verdict merge_consumer(struct exchange *ex)
         run->more_frames = arena_zero(&ex->arena, run->chain->frame_size - run->frames_size);
     /* A step that was replaced by the consumer's is filtered anew. */
     run->filter_known = run->filtered = 0;
-    return NEXT;
+    want_body(ex, run->chain->body);
+    return ex->body_wanted && request_body_hold(ex, true) ? WAIT : NEXT;
 }
 
 enum { PASS_CONSUMER = 2, PASSES = 5 };
@@ -190,8 +202,9 @@ enum verdict passes_run(struct exchange *ex)
         if (ex->pass == PASS_CONSUMER) {
             if (!ex->consumer)
                 continue;
-            if (!ex->consumer_merged && merge_consumer(ex) == REPLY)
-                return REPLY;
+            enum verdict merged = ex->consumer_merged ? NEXT : merge_consumer(ex);
+            if (merged != NEXT)
+                return merged;
         }
         enum verdict v = run_list(ex, &ex->runs[passes[ex->pass].scope], passes[ex->pass].phase,
                                   passes[ex->pass].wanted);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Texts with variables (APISIX: core.utils.resolve_var): compiled once, filled in per exchange. */
+#include "config/build.h"
 #include "exchange/vars.h"
 
 static bool in_name(char c, enum text_syntax syntax)
@@ -67,6 +68,9 @@ struct text *text_compile(struct str source, enum text_syntax syntax, struct are
         }
         add_literal(t, str_make(s.p + from, at - from));
         part.var = var_find(name, a);
+        /* nginx's own is always a text, and no body is read for it. */
+        if (syntax == TEXT_NGINX && part.var.body == BODY_NONE)
+            part.var.value = NULL;
         add_part(t, part);
         t->constant = false;
         from = at += n;
@@ -81,7 +85,7 @@ static struct str part_value(struct exchange *ex, const struct text_part *p)
 
     if (!p->is_var)
         return p->literal;
-    v = p->var.fn ? p->var.fn(ex, p->var.arg) : STR_NONE;
+    v = var_text(ex, &p->var);
     return v.p ? v : p->otherwise;
 }
 
@@ -148,7 +152,11 @@ bool text_is_constant(const struct text *t)
 
 struct text *build_text(struct build *b, struct str source)
 {
-    return text_compile(source, TEXT_APISIX, build_arena(b));
+    struct text *t = text_compile(source, TEXT_APISIX, build_arena(b));
+
+    for (unsigned i = 0; i < t->n; i++)
+        build_body_need(b, t->parts[i].var.body);
+    return t;
 }
 
 struct text *build_var(struct build *b, struct str name)
@@ -159,6 +167,7 @@ struct text *build_var(struct build *b, struct str name)
     t->parts = arena_zero(a, sizeof(*t->parts));
     t->parts[0] = (struct text_part){.is_var = true, .var = var_find(arena_str(a, name), a)};
     t->n = 1;
+    build_body_need(b, t->parts[0].var.body);
     return t;
 }
 
@@ -166,5 +175,5 @@ struct str var_value(struct exchange *ex, struct str name)
 {
     struct var v = var_find(name, &ex->arena);
 
-    return v.fn ? v.fn(ex, v.arg) : STR_NONE;
+    return var_text(ex, &v);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "exchange/worker.h"
 #include "http/uri.h"
 
@@ -48,6 +49,16 @@ static struct str v_peer_port(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return number(ex, sock_addr_port(&ex->from->client->sa));
+}
+
+static struct str v_binary_remote_addr(struct exchange *ex, struct str arg)
+{
+    const struct addr *a = ex->client;
+
+    (void)arg;
+    if (a->sa.sa_family == AF_INET)
+        return arena_str(&ex->arena, str_make((const char *)&a->in.sin_addr, 4));
+    return arena_str(&ex->arena, str_make((const char *)&a->in6.sin6_addr, 16));
 }
 
 static struct str v_server_addr(struct exchange *ex, struct str arg)
@@ -175,38 +186,55 @@ static struct str v_request_body(struct exchange *ex, struct str arg)
     return ex->body.n ? buf_str(&ex->body) : STR_NONE;
 }
 
-/* The name is arg with '_' for '-' and any other odd character (nginx: $http_NAME). */
-static const struct header *find_var_header(const struct head *head, struct str arg)
+/* The name is arg with '_' for '-' (nginx: $http_NAME). */
+static bool is_var_header(const struct header *h, struct str arg)
 {
-    for (unsigned i = 0; i < head->n; i++) {
-        const struct header *h = &head->list[i];
-        if (h->name_n != arg.n)
-            continue;
-        size_t j = 0;
-        while (j < arg.n) {
-            char c = ascii_lower(h->name[j]);
-            if (c == '-')
-                c = '_';
-            if (c != ascii_lower(arg.p[j]))
-                break;
-            j++;
-        }
-        if (j == arg.n)
-            return h;
+    if (h->name_n != arg.n)
+        return false;
+    for (size_t j = 0; j < arg.n; j++) {
+        char c = ascii_lower(h->name[j]);
+        if ((c == '-' ? '_' : c) != ascii_lower(arg.p[j]))
+            return false;
     }
-    return NULL;
+    return true;
 }
 
-static struct str header_var(const struct head *head, struct str arg)
+static const char *separator_of(const struct header *h)
 {
-    const struct header *h = find_var_header(head, arg);
+    return h->id == HEADER_COOKIE ? "; " : ", ";
+}
 
-    return h ? header_str_value(h) : STR_NONE;
+/* Several of one name are joined, as nginx does since 1.23. */
+static struct str header_var(struct exchange *ex, const struct head *head, struct str arg)
+{
+    struct str all = STR_NONE;
+
+    for (unsigned i = 0; i < head->n; i++) {
+        const struct header *h = &head->list[i];
+        if (!is_var_header(h, arg))
+            continue;
+        all = all.p ? arena_printf(&ex->arena, "%.*s%s%.*s", STR_ARG(all), separator_of(h),
+                                   STR_ARG(header_str_value(h)))
+                    : header_str_value(h);
+    }
+    return all;
 }
 
 static struct str v_http_(struct exchange *ex, struct str arg)
 {
-    return header_var(&ex->req.head, arg);
+    return header_var(ex, &ex->req.head, arg);
+}
+
+static struct str v_content_length(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return head_value(&ex->req.head, HEADER_CONTENT_LENGTH);
+}
+
+static struct str v_content_type(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return head_value(&ex->req.head, HEADER_CONTENT_TYPE);
 }
 
 static struct str v_arg_(struct exchange *ex, struct str arg)
@@ -219,17 +247,6 @@ static struct str v_cookie_(struct exchange *ex, struct str arg)
     return request_cookie(ex, arg);
 }
 
-/* One field of a form that was gathered (request_body_start). */
-static struct str v_post_arg_(struct exchange *ex, struct str arg)
-{
-    struct str rest = request_body(ex), key, value;
-
-    while (query_next(&rest, &key, &value))
-        if (str_eq(uri_decode(key, &ex->arena, true), arg))
-            return value.p ? uri_decode(value, &ex->arena, true) : STR("");
-    return STR_NONE;
-}
-
 static struct str v_remote_user(struct exchange *ex, struct str arg)
 {
     (void)arg;
@@ -238,13 +255,73 @@ static struct str v_remote_user(struct exchange *ex, struct str arg)
 
 static struct str v_set(struct exchange *ex, struct str arg);
 
-/* The id of the request-id plugin; without it, what the client sent. */
+/* 32 hexadecimal digits by chance, the same as often as it is asked for (nginx's own). */
 static struct str v_request_id(struct exchange *ex, struct str arg)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct str id = v_set(ex, STR("request_id"));
+    unsigned char bytes[16];
+
+    (void)arg;
+    if (id.p)
+        return id;
+    char *text = arena_bytes(&ex->arena, 2 * sizeof(bytes));
+    random_bytes(bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    id = str_make(text, 2 * sizeof(bytes));
+    var_set(ex, STR("request_id"), id);
+    return id;
+}
+
+/* That of the request-id plugin, else the same. */
+static struct str v_apisix_request_id(struct exchange *ex, struct str arg)
 {
     struct str id = v_set(ex, STR("apisix_request_id"));
 
-    (void)arg;
-    return id.p ? id : request_header(ex, STR("X-Request-Id"));
+    return id.p ? id : v_request_id(ex, arg);
+}
+
+/* What the client sent under a name that may have been taken away (client.c: drop_claims). */
+static struct str v_original_(struct exchange *ex, struct str arg)
+{
+    struct str said = v_set(ex, arena_join(&ex->arena, STR("original_"), arg));
+
+    return said.p ? said : header_var(ex, &ex->req.head, arg);
+}
+
+/* What plugins give their values, and what they are without (APISIX: ngx_tpl.lua). */
+static struct str v_plain(struct exchange *ex, struct str arg)
+{
+    static const struct {
+        struct str name, value;
+    } plain[] = {
+        {{"request_type", 12}, {"traditional_http", 16}},
+        {{"request_llm_model", 17}, {"", 0}},
+        {{"llm_model", 9}, {"", 0}},
+        {{"llm_time_to_first_token", 23}, {"0", 1}},
+        {{"llm_prompt_tokens", 17}, {"0", 1}},
+        {{"llm_completion_tokens", 21}, {"0", 1}},
+        {{"llm_total_tokens", 16}, {"0", 1}},
+        {{"llm_stream", 10}, {"false", 5}},
+        {{"llm_has_tool_calls", 18}, {"false", 5}},
+        {{"llm_tool_count", 14}, {"0", 1}},
+        {{"llm_end_user_id", 15}, {"", 0}},
+        {{"llm_cache_read_input_tokens", 27}, {"0", 1}},
+        {{"llm_cache_creation_input_tokens", 31}, {"0", 1}},
+        {{"llm_reasoning_tokens", 20}, {"0", 1}},
+        {{"llm_content_risk_level", 22}, {"", 0}},
+        {{"rate_limiting_info", 18}, {"", 0}},
+        {{"resp_body", 9}, {"", 0}},
+    };
+    struct str given = v_set(ex, arg);
+
+    for (size_t i = 0; !given.p && i < sizeof(plain) / sizeof(*plain); i++)
+        if (str_eq(plain[i].name, arg))
+            return plain[i].value;
+    return given;
 }
 
 /* ---- Routing ---- */
@@ -426,6 +503,29 @@ static struct str v_balancer_port(struct exchange *ex, struct str arg)
     return ex->pool ? number(ex, sock_addr_port(&pool_addr(ex->pool)->sa)) : STR_NONE;
 }
 
+/* The list that goes upstream. */
+static struct str v_proxy_add_x_forwarded_for(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return join(ex, header_var(ex, &ex->req.head, STR("x_forwarded_for")), ex->client_text);
+}
+
+/* A cookie that the upstream sets. */
+static struct str v_upstream_cookie_(struct exchange *ex, struct str arg)
+{
+    struct str key, value, pair, rest;
+
+    for (unsigned i = 0; !ex->ours && i < ex->res_received; i++) {
+        const struct header *h = &ex->res.list[i];
+        if (!str_eq_nocase(header_str_name(h), STR("Set-Cookie")))
+            continue;
+        str_cut(header_str_value(h), ';', &pair, &rest);
+        if (str_cut(pair, '=', &key, &value) && str_eq(str_trim(key), arg))
+            return str_trim(value);
+    }
+    return STR_NONE;
+}
+
 static struct str v_upstream_cache_status(struct exchange *ex, struct str arg)
 {
     (void)arg;
@@ -434,7 +534,7 @@ static struct str v_upstream_cache_status(struct exchange *ex, struct str arg)
 
 static struct str v_upstream_http_(struct exchange *ex, struct str arg)
 {
-    return ex->ours ? STR_NONE : header_var(&ex->res, arg);
+    return ex->ours ? STR_NONE : header_var(ex, &ex->res, arg);
 }
 
 /* ---- Response ---- */
@@ -459,7 +559,13 @@ static struct str v_bytes_sent(struct exchange *ex, struct str arg)
 
 static struct str v_sent_http_(struct exchange *ex, struct str arg)
 {
-    return header_var(&ex->res, arg);
+    return header_var(ex, &ex->res, arg);
+}
+
+static struct str v_request_completion(struct exchange *ex, struct str arg)
+{
+    (void)arg;
+    return ex->step == STEP_LOG && ex->responded && !ex->reason ? STR("OK") : STR("");
 }
 
 static struct str v_request_time(struct exchange *ex, struct str arg)
@@ -583,7 +689,7 @@ static const struct {
     {"request_body", v_request_body},
     {"remote_user", v_remote_user},
     {"request_id", v_request_id},
-    {"apisix_request_id", v_request_id},
+    {"apisix_request_id", v_apisix_request_id},
     {"route_id", v_route_id},
     {"route_name", v_route_name},
     {"service_id", v_service_id},
@@ -615,27 +721,98 @@ static const struct {
     {"time_iso8601", v_time_iso8601},
     {"msec", v_msec},
     {"pid", v_pid},
+    {"binary_remote_addr", v_binary_remote_addr},
+    {"content_length", v_content_length},
+    {"content_type", v_content_type},
+    {"request_completion", v_request_completion},
+    {"proxy_add_x_forwarded_for", v_proxy_add_x_forwarded_for},
+    {"upstream_cookie_", v_upstream_cookie_},
     {"uri_param_", v_uri_param_},
+    {"original_", v_original_},
     {"http_", v_http_},
     {"arg_", v_arg_},
     {"cookie_", v_cookie_},
-    {"post_arg_", v_post_arg_},
     {"sent_http_", v_sent_http_},
     {"upstream_http_", v_upstream_http_},
 };
 
-struct var var_find(struct str name, struct arena *a)
+/* Families whose values have types. */
+static const struct {
+    struct str name;
+    value_fn *value;
+    enum body_need body;
+} typed[] = {
+    {{"arg_", 4}, value_arg, BODY_NONE},
+    {{"post_arg_", 9}, value_post_arg, BODY_POST_ARG},
+    {{"post_arg.", 9}, value_post_path, BODY_POST_ARG},
+    {{"graphql_", 8}, value_graphql, BODY_GRAPHQL},
+};
+
+/* The entry that a name belongs to, its own or its family's. */
+static struct var plain_var(struct str name)
 {
-    (void)a;
-    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
-        struct str entry = str_of(table[i].name);
-        if (str_eq(entry, name))
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+        if (str_eq(str_of(table[i].name), name))
             return (struct var){.fn = table[i].fn};
-    }
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
         struct str entry = str_of(table[i].name);
         if (entry.p[entry.n - 1] == '_' && str_starts(name, entry) && name.n > entry.n)
             return (struct var){.fn = table[i].fn, .arg = str_from(name, entry.n)};
     }
-    return (struct var){.fn = v_set, .arg = name};
+    return (struct var){.fn = v_plain, .arg = name};
+}
+
+/* Only a path that is more than names between dots is JSONPath. */
+static const struct json_path *path_of(struct str arg, struct arena *a)
+{
+    struct str err;
+
+    if (str_find(arg, '[') < 0 && str_find(arg, '*') < 0 && str_search(arg, STR("..")) < 0)
+        return NULL;
+    return json_path_compile(arena_join(a, STR("$."), arg), a, &err);
+}
+
+struct var var_find(struct str name, struct arena *a)
+{
+    struct var v = plain_var(name);
+
+    for (size_t i = 0; i < sizeof(typed) / sizeof(*typed); i++) {
+        struct str family = typed[i].name;
+        if (!str_starts(name, family) || name.n == family.n)
+            continue;
+        v.value = typed[i].value;
+        v.body = typed[i].body;
+        v.arg = str_from(name, family.n);
+        if (v.value == value_post_path)
+            v.path = path_of(v.arg, a);
+    }
+    return v;
+}
+
+struct value var_read(struct exchange *ex, const struct var *v)
+{
+    if (v->value)
+        return v->value(ex, v);
+    return (struct value){.text = v->fn(ex, v->arg)};
+}
+
+static void free_text(void *arg)
+{
+    free(arg);
+}
+
+struct str var_text(struct exchange *ex, const struct var *v)
+{
+    if (!v->value)
+        return v->fn(ex, v->arg);
+    struct value value = v->value(ex, v);
+    if (!value.json)
+        return value.text;
+    if (json_is_number(value.json))
+        return arena_printf(&ex->arena, "%.14g", json_number_value(value.json));
+    char *text = json_dumps(value.json, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return STR_NONE;
+    arena_on_fini(&ex->arena, free_text, text);
+    return str_of(text);
 }

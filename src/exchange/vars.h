@@ -4,19 +4,51 @@
 #ifndef EXCHANGE_VARS_H
 #define EXCHANGE_VARS_H
 
+#include "base/json_path.h"
 #include "exchange/exchange.h"
+
+struct var;
 
 /* The value of a variable now; arg is the rest of a family's name (http_ARG). Absent: p == NULL. */
 typedef struct str var_fn(struct exchange *ex, struct str arg);
 
+/* A value with its type, as Lua has it in APISIX: a text, or something of JSON's; absent: neither.
+ */
+struct value {
+    struct str text;
+    const json_t *json; /* borrowed; never a string */
+};
+typedef struct value value_fn(struct exchange *ex, const struct var *v);
+
 struct var {
-    var_fn *fn; /* NULL: unknown, always absent */
+    var_fn *fn;
+    value_fn *value; /* of variables that are not always texts, goes before fn; NULL: they are */
     struct str arg;
+    const struct json_path *path; /* of "post_arg." */
+    enum body_need body;          /* it is looked for in the request's body */
 };
 
-/* Finds a variable by name without '$'; arg points into name, or into the arena when it had to be
- * changed. */
+/* Finds a variable by name without '$'; arg points into name. What is compiled of it is in the
+ * arena. */
 struct var var_find(struct str name, struct arena *a);
+struct value var_read(struct exchange *ex, const struct var *v);
+/* Its text; lists and objects are compact JSON. */
+struct str var_text(struct exchange *ex, const struct var *v);
+
+static inline bool value_is_absent(const struct value *v)
+{
+    return !v->text.p && !v->json;
+}
+
+/* ---- vars_body.c: what is looked for in the request's body ---- */
+
+/* "post_arg_NAME", "post_arg.PATH", "graphql_NAME". While the route is sought and the body is not
+ * there, they are absent and say in ex->body_wanted that they would have it. */
+value_fn value_post_arg, value_post_path, value_graphql;
+/* "arg_NAME": true when it has no "=". */
+value_fn value_arg;
+/* How much of a body such variables are looked for in. */
+size_t body_need_max(const struct exchange *ex, enum body_need need);
 
 /* ---- Texts ---- */
 

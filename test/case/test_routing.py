@@ -99,3 +99,130 @@ def test_any_host_takes_requests_without_one(gw, upstream):
     with gw.connect() as w:
         w.send(b"GET / HTTP/1.0\r\n\r\n")
         assert w.response().headers.get("X-Route") == "star"
+
+
+# --- bodies that routes ask about
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+
+
+def by_vars(gw, upstream, **named):
+    """A route for each name, with these vars; and one behind them that takes all."""
+    for name, vars in named.items():
+        gw.route("/*", upstream, marked(name), vars=vars, priority=1)
+    gw.route("/*", upstream, marked("rest"))
+
+
+@pytest.mark.quick
+def test_routed_by_body(gw, upstream):
+    by_vars(gw, upstream, form=[["post_arg_name", "==", "json"]], openai=[["post_arg.model", "==", "openai"]],
+            image=[["post_arg.messages[*].content[*].type", "has", "image_url"]],
+            stream=[["post_arg.stream", "==", True]], many=[["post_arg.tag", "has", "b"]])
+    assert routed(gw, "/", "POST", FORM, b"name=json") == "form"
+    assert routed(gw, "/", "POST", FORM, b"model=openai&a=1") == "openai"
+    assert routed(gw, "/", "POST", FORM, b"tag=a&tag=b") == "many"
+    assert routed(gw, "/", "POST", JSON, b'{"model": "openai"}') == "openai"
+    assert routed(gw, "/", "POST", JSON, b'{"stream": true}') == "stream"
+    assert routed(gw, "/", "POST", JSON, b'{"stream": "true"}') == "rest"
+    assert routed(gw, "/", "POST", JSON, b'{"messages":[{"content":[{"type":"image_url"}]}]}') == "image"
+    assert routed(gw, "/", "POST", JSON, b'{"messages":') == "rest"
+    assert routed(gw, "/", "POST", {"Content-Type": "text/plain"}, b'{"model": "openai"}') == "rest"
+    multipart = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nopenai\r\n--b--\r\n'
+    assert routed(gw, "/", "POST", {"Content-Type": "multipart/form-data; boundary=b"}, multipart) == "openai"
+    assert routed(gw, "/") == "rest"
+    assert [r.body for r in upstream.requests[:3]] == [b"name=json", b"model=openai&a=1", b"tag=a&tag=b"]
+
+
+def test_routed_by_graphql(gw, upstream):
+    by_vars(gw, upstream, repo=[["graphql_operation", "==", "query"], ["graphql_name", "==", "getRepo"],
+                                ["graphql_root_fields", "has", "owner"]])
+    query = "query getRepo { owner { name } repo { created } }"
+    assert routed(gw, "/graphql", "POST", {"Content-Type": "application/graphql"}, query.encode()) == "repo"
+    assert routed(gw, "/graphql", "POST", JSON, b'{"query": "%s"}' % query.encode()) == "repo"
+    assert routed(gw, "/graphql?query=" + query.replace(" ", "%20")) == "repo"
+    assert routed(gw, "/graphql", "POST", JSON, b'{"query": "query getRepo { repo }"}') == "rest"
+    assert routed(gw, "/graphql", "PUT", JSON, b'{"query": "%s"}' % query.encode()) == "rest"
+
+
+def test_body_in_pieces(gw, upstream):
+    """The match waits for a body that comes slowly, chunked or by length; the upstream gets it whole."""
+    by_vars(gw, upstream, openai=[["post_arg.model", "==", "openai"]])
+    body = b'{"model":"openai"}'
+    framings = (b"Content-Length: %d\r\n\r\n" % len(body) + body,
+                b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"1\r\n%c\r\n" % c for c in body) + b"0\r\n\r\n")
+    for rest in framings:
+        with gw.connect() as w:
+            w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + rest, True)
+            assert w.response().headers.get("X-Route") == "openai"
+        assert upstream.requests[-1].body == body
+
+
+def test_no_body_no_wait(gw, upstream):
+    """Only a route that gets as far as its body makes the match wait: here the method and a variable before fail."""
+    gw.route("/*", upstream, marked("asks"), methods=["PUT"], vars=[["post_arg.a", "==", "1"]], priority=2)
+    gw.route("/*", upstream, marked("asks"), vars=[["http_x_ask", "==", "1"], ["post_arg.a", "==", "1"]], priority=1)
+    gw.route("/*", upstream, marked("rest"))
+
+    def early(w):
+        w.head()
+        w.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    upstream.on_connect(early)
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        assert w.response().headers.get("X-Route") == "rest"
+
+
+def test_body_too_large_to_look_into(make_gw, upstream):
+    """It is matched as if nothing were in it, and passes: with a length at once, in chunks when the limit is passed."""
+    gw = make_gw(apisix={"max_post_args_readable_size": 1})
+    by_vars(gw, upstream, small=[["post_arg.a", "~=", None]])
+    pad = b'{"a":"' + b"x" * (1 << 20) + b'"}'
+    assert routed(gw, "/", "POST", JSON, b'{"a":"1"}') == "small"
+    assert routed(gw, "/", "POST", JSON, pad) == "rest"
+    assert upstream.requests[-1].body == pad
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(pad), 65536):
+            piece = pad[at:at + 65536]
+            w.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        w.send(b"0\r\n\r\n")
+        assert w.response().headers.get("X-Route") == "rest"
+    assert upstream.requests[-1].body == pad
+
+
+def test_plugins_that_ask_for_the_body(gw, upstream):
+    """Texts and filters of plugins see it too, in every phase: it is there before the first one runs."""
+    gw.route("/text", upstream, {"proxy-rewrite": {"headers": {"set": {"X-Model": "$post_arg.model"}}}})
+    gw.route("/filter", upstream, {"redirect": {"uri": "/else", "_meta": {"filter": [["post_arg.go", "==", True]]}}})
+    gw.route("/late", upstream, marked("late", "post_arg.model"))
+    gw.post("/text", b'{"model": "m1"}', JSON)
+    assert upstream.requests[-1].headers.get("X-Model") == "m1"
+    assert gw.post("/filter", b'{"go": true}', JSON).status == 302
+    assert gw.post("/filter", b'{"go": 1}', JSON).status == 200
+    assert gw.post("/late", b'{"model": "m2"}', JSON).headers.get("X-post-arg.model") == "m2"
+
+
+def test_original_forwarded_headers(gw, upstream):
+    """What is not believed can still be read."""
+    gw.route("/*", upstream, marked("r", "original_x_forwarded_host", "original_x_forwarded_for", "http_x_forwarded_host"))
+    reply = gw.get("/", {"X-Forwarded-Host": "evil", "X-Forwarded-For": "1.2.3.4"})
+    assert reply.headers.get("X-original-x-forwarded-host") == "evil"
+    assert reply.headers.get("X-original-x-forwarded-for") == "1.2.3.4"
+    assert not reply.headers.get("X-http-x-forwarded-host")
+    assert upstream.requests[0].headers.get("X-Forwarded-Host") != "evil"
+
+
+def test_client_that_leaves_while_the_match_waits(gw, upstream):
+    by_vars(gw, upstream, a=[["post_arg.a", "==", "1"]])
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+    assert " 400 " in gw.wait_access_log(1)[0] and upstream.requests == []
+
+
+def test_post_arg_paths_are_checked(gw, upstream):
+    for key, why in (("messages[.content[*].type", "near \\\"[.content[*].type\\\""), ("model-name", "near \\\"-name\\\"")):
+        reply = gw.admin("PUT", "routes/1", {"uri": "/*", "vars": [[[f"post_arg.{key}", "has", "x"]]],
+                                             "upstream": {"type": "roundrobin", "nodes": {upstream.node: 1}}})
+        assert reply.status == 400
+        assert f"failed to validate the 'vars' expression: invalid expression \\\"$.{key}\\\" {why}" in reply.text

@@ -4,8 +4,9 @@
 #include "fake_exchange.h"
 
 /* The request that all are asked about. */
-#define REQUEST                                                                        \
-    "GET /c?n=10&f=1.5&h=0x10&w=word&e=&neg=-3&ip=10.0.0.7&list=a,%20b,3 HTTP/1.1\r\n" \
+#define REQUEST                                                                                    \
+    "GET /c?n=10&f=1.5&h=0x10&w=word&e=&neg=-3&ip=10.0.0.7&list=a,%20b,3&flag&query={owner+repo} " \
+    "HTTP/1.1\r\n"                                                                                 \
     "Host: h\r\nX-Client: 2001:db8::7\r\n\r\n"
 
 static struct expr *build(const char *text)
@@ -97,10 +98,24 @@ static void test_operators(void **state)
         {"['arg_n','in',[10]]", false},
         {"['arg_n','in',['10']]", true},
         {"['arg_w','IN',['word']]", true},
-        {"['arg_list','has','b']", true},
-        {"['arg_list','has','c']", false},
-        {"['arg_list','has',3]", true},
-        {"['arg_list','HAS','a']", true},
+        {"['arg_list','has','b']", false}, /* a text is no list */
+        {"['arg_w','HAS','word']", false},
+        {"['arg_w','!','has','word']", true},
+        {"['graphql_root_fields','has','owner']", true},
+        {"['graphql_root_fields','HAS','repo']", true},
+        {"['graphql_root_fields','has','r']", false},
+        {"['graphql_root_fields','==','repo']", false},
+        {"['graphql_root_fields','~=','repo']", true},
+        {"['graphql_root_fields','~~','repo']", false},
+        {"['graphql_root_fields','in',['repo']]", false},
+        {"['graphql_operation','==','query']", true},
+        {"['graphql_name','==','']", true},
+        {"['graphql_none','==',null]", true},
+        /* an argument without a value is true */
+        {"['arg_flag','==',true]", true},
+        {"['arg_flag','==','']", false},
+        {"['arg_flag','~=',false]", true},
+        {"['arg_flag','in',[true]]", true},
         {"['arg_w','==',['word']]", false},
         {"['arg_w','~=',['word']]", true},
         {"['arg_n','>',[1]]", false},

@@ -14,6 +14,25 @@ static const char *value(const char *source)
     return text_of_str(text_value(fake.ex, text_compile(str_of(source), TEXT_APISIX, &fake.arena)));
 }
 
+/* A POST with that body; NULL: it has not come yet. */
+static void fake_post(const char *type, const char *body)
+{
+    char head[256];
+
+    snprintf(head, sizeof(head),
+             "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\nContent-Length: 9\r\n\r\n", type);
+    fake_request(head);
+    fake.config.post_arg_max = fake.config.post_arg_max ? fake.config.post_arg_max : 65536;
+    fake.config.graphql_max = fake.config.graphql_max ? fake.config.graphql_max : 65536;
+    fake.ex->body_view = NULL;
+    buf_fini(&fake.ex->body);
+    buf_init(&fake.ex->body, 65536);
+    fake.ex->body_kept = true;
+    fake.ex->body_done = body != NULL;
+    if (body)
+        assert_true(buf_add(&fake.ex->body, str_of(body)));
+}
+
 static const char *var(const char *name)
 {
     return text_of_str(var_value(fake.ex, str_of(name)));
@@ -164,12 +183,14 @@ static void test_of_the_request(void **state)
           {"request_method", "POST"}, {"method", "POST"}, {"server_protocol", "HTTP/1.1"},
           {"request_length", "500"}, {"host", "Shop.test"}, {"scheme", "http"},
           {"https", "(absent)"}, {"server_name", "_"}, {"remote_user", "(absent)"});
-    CHECK({"arg_x", "1"}, {"arg_y", ""}, {"arg_z", ""}, {"arg_e", "A b"}, {"arg_name", "n"},
+    CHECK({"arg_x", "1"}, {"arg_y", ""}, {"arg_z", "true"}, {"arg_e", "A b"}, {"arg_name", "n"},
           {"arg_w", "(absent)"}, {"arg_X", "(absent)"}, {"arg_", "(absent)"},
           {"http_user_agent", "curl"}, {"http_USER_AGENT", "curl"}, {"http_x_two_words", "v"},
           {"http_x_under", "u"}, {"http_host", "Shop.test:8080"}, {"http_none", "(absent)"},
-          {"http_", "(absent)"}, {"cookie_a", "1"}, {"cookie_b", "two"}, {"cookie_c", "3"},
-          {"cookie_d", "4"}, {"cookie_A", "(absent)"}, {"cookie_e", "(absent)"});
+          {"http_", "(absent)"}, {"http_cookie", "a=1; b=two;c=3; d=4"}, {"content_length", "3"},
+          {"content_type", "(absent)"}, {"proxy_add_x_forwarded_for", "10.1.2.3"},
+          {"binary_remote_addr", "\x0a\x01\x02\x03"}, {"cookie_a", "1"}, {"cookie_b", "two"},
+          {"cookie_c", "3"}, {"cookie_d", "4"}, {"cookie_A", "(absent)"}, {"cookie_e", "(absent)"});
     fake_request("GET / HTTP/1.0\r\n\r\n");
     fake.ex->host = STR_NONE;
     CHECK({"args", ""}, {"is_args", ""}, {"request_uri", "/"}, {"host", "_"},
@@ -227,19 +248,23 @@ static void test_of_the_response(void **state)
     (void)state;
     fake_request(REQUEST);
     head_add(&ex->res, NULL, HEADER_OTHER, STR("X-A"), STR("1"));
+    head_add(&ex->res, NULL, HEADER_OTHER, STR("x-a"), STR("2"));
+    head_add(&ex->res, NULL, HEADER_OTHER, STR("Set-Cookie"), STR("sid=7; Path=/"));
+    ex->res_received = 3;
     head_add(&ex->res, NULL, HEADER_CONTENT_TYPE, STR("Content-Type"), STR("text/plain"));
     ex->status = 207;
     ex->body_sent = 12345678901;
     ex->sent_bytes = 12345678999;
     ex->start_us = 5000000 - 1234567;
     CHECK({"status", "207"}, {"body_bytes_sent", "12345678901"}, {"bytes_sent", "12345678999"},
-          {"request_time", "1.234"}, {"sent_http_x_a", "1"},
-          {"sent_http_content_type", "text/plain"}, {"upstream_http_x_a", "1"},
+          {"request_time", "1.234"}, {"sent_http_x_a", "1, 2"},
+          {"sent_http_content_type", "text/plain"}, {"upstream_http_x_a", "1, 2"},
+          {"upstream_cookie_sid", "7"}, {"upstream_cookie_s", "(absent)"},
           {"sent_http_none", "(absent)"}, {"eclusa_reason", "(absent)"});
     ex->ours = true;
     ex->status = 404;
     ex->reason = REASON_NO_ROUTE;
-    CHECK({"status", "404"}, {"upstream_http_x_a", "(absent)"}, {"sent_http_x_a", "1"},
+    CHECK({"status", "404"}, {"upstream_http_x_a", "(absent)"}, {"sent_http_x_a", "1, 2"},
           {"eclusa_reason", "NO_ROUTE"});
 }
 
@@ -291,23 +316,118 @@ static void test_of_the_upstream(void **state)
 static void test_of_the_body(void **state)
 {
     (void)state;
-    fake_request(REQUEST);
+    fake_post("application/x-www-form-urlencoded", NULL);
     CHECK({"request_body", "(absent)"}, {"post_arg_a", "(absent)"});
-    assert_true(buf_add(&fake.ex->body, STR("a=1&b=x%20y+z&c")));
-    CHECK({"request_body", "a=1&b=x%20y+z&c"}, {"post_arg_a", "1"}, {"post_arg_b", "x y z"},
-          {"post_arg_c", ""}, {"post_arg_d", "(absent)"});
+    assert_int_equal(fake.ex->body_wanted, 65536);
+    fake_post("application/x-www-form-urlencoded", "a=1&b=x%20y+z&c&a=2&=9&&d=");
+    CHECK({"request_body", "a=1&b=x%20y+z&c&a=2&=9&&d="}, {"post_arg_a", "1"},
+          {"post_arg_b", "x y z"}, {"post_arg_c", "true"}, {"post_arg_d", ""},
+          {"post_arg_e", "(absent)"}, {"post_arg_", "(absent)"}, {"post_arg.a", "[\"1\",\"2\"]"},
+          {"post_arg.b", "x y z"}, {"post_arg.a[1]", "[\"2\"]"}, {"post_arg.a.b", "(absent)"});
+    fake_post("text/plain", "a=1");
+    CHECK({"post_arg_a", "(absent)"}, {"post_arg.a", "(absent)"});
+}
+
+static void test_of_json_bodies(void **state)
+{
+    (void)state;
+    fake_post("application/json; charset=utf-8",
+              "{\"model\":{\"name\":\"m\"},\"n\":5,\"f\":1.5,\"t\":true,\"x\":null,\"s\":\"\","
+              "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]},"
+              "{\"role\":\"x\"}]}");
+    CHECK({"post_arg.model.name", "m"}, {"post_arg.model", "{\"name\":\"m\"}"}, {"post_arg.n", "5"},
+          {"post_arg.f", "1.5"}, {"post_arg.t", "true"}, {"post_arg.x", "null"}, {"post_arg.s", ""},
+          {"post_arg.none", "(absent)"}, {"post_arg.n.x", "(absent)"},
+          {"post_arg.messages[*].role", "[\"user\",\"x\"]"}, {"post_arg.messages.0", "(absent)"},
+          {"post_arg..type", "(absent)"}, {"post_arg.messages..type", "[\"text\"]"},
+          {"post_arg.messages[*].none", "(absent)"}, {"post_arg_n", "(absent)"},
+          {"post_arg.messages[", "(absent)"});
+    assert_string_equal(value("$post_arg.model.name-${post_arg.none ?? no}"), "m-no");
+    fake_post("application/json", "{\"a\":");
+    CHECK({"post_arg.a", "(absent)"});
+    fake_post("application/json", "[{\"a\":1}]");
+    CHECK({"post_arg.a", "(absent)"}, {"post_arg[0].a", "(absent)"}, {"post_arg.[0].a", "(absent)"},
+          {"post_arg.*.a", "[1.0]"});
+    fake.config.post_arg_max = 5;
+    fake_post("application/json", "{\"a\":1}");
+    CHECK({"post_arg.a", "(absent)"});
+}
+
+static void test_of_multipart_bodies(void **state)
+{
+    (void)state;
+    fake_post(
+        "multipart/form-data; boundary=\"b=1\"",
+        "preamble\r\n--b=1\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nopenai\r\n"
+        "--b=1\r\ncontent-disposition: form-data; name=file; filename=\"a;b\"\r\n"
+        "Content-Type: text/plain\r\n\r\nline 1\r\n--b=12\r\nline 3\r\n--b=1--\r\nepilogue");
+    CHECK({"post_arg.model", "openai"}, {"post_arg.file", "line 1\r\n--b=12\r\nline 3"},
+          {"post_arg.none", "(absent)"}, {"post_arg_model", "(absent)"});
+    fake_post("multipart/form-data; boundary=testboundary",
+              "--testboundary\nContent-Disposition: form-data; name=\"model\"\n\nopenai\n"
+              "--testboundary--\n");
+    CHECK({"post_arg.model", "openai"});
+    fake_post("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"a");
+    CHECK({"post_arg.a", "(absent)"});
+    fake_post("multipart/form-data; boundary=b", "--b\n--b\n\n--b--");
+    CHECK({"post_arg.a", "(absent)"});
+    fake_post("multipart/form-data", "--b\n");
+    CHECK({"post_arg.a", "(absent)"});
+}
+
+static void test_of_graphql_bodies(void **state)
+{
+    (void)state;
+    fake_post("application/graphql", "query getRepo { owner { name } repo { created } }");
+    CHECK({"graphql_operation", "query"}, {"graphql_name", "getRepo"},
+          {"graphql_root_fields", "[\"owner\",\"repo\"]"}, {"graphql_other", "(absent)"});
+    fake_post("application/json", "{\"query\": \"mutation { a }\"}");
+    CHECK({"graphql_operation", "mutation"}, {"graphql_name", ""},
+          {"graphql_root_fields", "[\"a\"]"}, {"post_arg.query", "mutation { a }"});
+    fake_post("application/json", "{\"query\": 1}");
+    CHECK({"graphql_operation", "(absent)"}, {"graphql_root_fields", "(absent)"});
+    fake_post("application/graphql", "no graphql");
+    CHECK({"graphql_operation", "(absent)"});
+    fake.config.graphql_max = 5;
+    fake_post("application/graphql", "{ abc }");
+    CHECK({"graphql_operation", "(absent)"});
+    fake_post("application/graphql", "{ a }");
+    CHECK({"graphql_operation", "query"});
+}
+
+/* What a plugin put in the body's place is read, and what was read of a body outlives it. */
+static void test_of_replaced_bodies(void **state)
+{
+    (void)state;
+    fake_post("application/json", "{\"a\":\"old\"}");
+    CHECK({"post_arg.a", "old"});
+    buf_fini(&fake.ex->body);
+    fake.ex->body_kept = false;
+    CHECK({"post_arg.a", "old"});
+    request_body_set(fake.ex, STR("{\"a\":\"new\"}"));
+    CHECK({"post_arg.a", "new"});
 }
 
 static void test_given_by_plugins(void **state)
 {
     (void)state;
     fake_request("GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: theirs\r\n\r\n");
-    CHECK({"request_id", "theirs"}, {"apisix_request_id", "theirs"}, {"mine", "(absent)"});
+    char id[40];
+    snprintf(id, sizeof(id), "%s", var("request_id"));
+    assert_int_equal(strspn(id, "0123456789abcdef"), 32);
+    assert_int_equal(strlen(id), 32);
+    assert_string_equal(var("request_id"), id);
+    assert_string_equal(var("apisix_request_id"), id);
+    CHECK({"mine", "(absent)"}, {"request_type", "traditional_http"}, {"llm_model", ""},
+          {"llm_prompt_tokens", "0"}, {"llm_stream", "false"});
+    var_set(fake.ex, STR("llm_model"), STR("m"));
+    CHECK({"llm_model", "m"});
     var_set(fake.ex, STR("mine"), STR("1"));
     var_set(fake.ex, STR("mine"), STR("2"));
     var_set(fake.ex, STR("apisix_request_id"), STR("ours"));
     var_set(fake.ex, STR("uri"), STR("/forged")); /* what the table knows stays */
-    CHECK({"mine", "2"}, {"request_id", "ours"}, {"apisix_request_id", "ours"}, {"uri", "/"});
+    CHECK({"mine", "2"}, {"apisix_request_id", "ours"}, {"uri", "/"});
+    assert_string_equal(var("request_id"), id);
     assert_string_equal(value("$mine/${mine}"), "2/2");
 }
 
@@ -342,6 +462,10 @@ int main(void)
         TEST(test_of_the_response),
         TEST(test_of_the_upstream),
         TEST(test_of_the_body),
+        TEST(test_of_json_bodies),
+        TEST(test_of_multipart_bodies),
+        TEST(test_of_graphql_bodies),
+        TEST(test_of_replaced_bodies),
         TEST(test_given_by_plugins),
         TEST(test_times),
     };
