@@ -255,14 +255,16 @@ static bool parse_num(struct parse *p, const struct field *f, const json_t *v, v
 /* ---- Alternatives and free values -------------------------------------------------------------
  */
 
-const struct field *field_match(struct arena *a, const struct field *of, const json_t *v)
+const struct field *field_match(const struct field *of, const json_t *v)
 {
-    struct parse trial = {.arena = a};
+    struct arena messages; /* why the others did not fit; of no use to anybody */
+    struct parse trial = {.arena = &messages};
 
-    for (; of->name; of++)
-        if (field_value(&trial, of, v, NULL))
-            return of;
-    return NULL;
+    arena_init(&messages, NULL);
+    while (of->name && !field_value(&trial, of, v, NULL))
+        of++;
+    arena_fini(&messages);
+    return of->name ? of : NULL;
 }
 
 /* The message lists what the alternatives require, for those that say so on their top level. */
@@ -293,7 +295,7 @@ static bool fail_alternatives(struct parse *p, const struct field *of)
 
 static bool match_alternatives(struct parse *p, const struct field *of, const json_t *v)
 {
-    return field_match(p->arena, of, v) ? true : fail_alternatives(p, of);
+    return field_match(of, v) ? true : fail_alternatives(p, of);
 }
 
 static void store_any(struct parse *p, const struct field *f, const json_t *v, void *at)
@@ -323,10 +325,10 @@ static bool parse_any_of(struct parse *p, const struct field *f, const json_t *v
 static bool parse_one_of(struct parse *p, const struct field *f, const json_t *v, void *at)
 {
     if (!field_is_reference(v)) {
-        const struct field *one = field_match(p->arena, f->of, v);
+        const struct field *one = field_match(f->of, v);
         if (!one)
             return parse_fail(p, "value should match only one schema, but matches none");
-        const struct field *other = field_match(p->arena, one + 1, v);
+        const struct field *other = field_match(one + 1, v);
         if (other)
             return parse_fail(p,
                               "value should match only one schema, but matches both schemas "

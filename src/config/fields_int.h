@@ -36,7 +36,7 @@ const struct field *fields_row(const struct fields *fields, struct str name);
 /* The row that list elements and map values are checked by; never NULL. */
 const struct field *field_of(const struct field *f);
 /* The first row of the alternatives at `of` that accepts v; NULL: none. */
-const struct field *field_match(struct arena *a, const struct field *of, const json_t *v);
+const struct field *field_match(const struct field *of, const json_t *v);
 
 /* The pattern (PCRE) is found in s. Compiled once in the process's life; any thread. */
 bool memo_matches(const char *pattern, struct str s);

@@ -44,7 +44,7 @@ static void hunt_value(struct hunt *h, const struct field *f, const json_t *v, s
         break;
     case FIELD_ANY_OF:
     case FIELD_ONE_OF: {
-        const struct field *one = field_match(&h->arena, f->of, v);
+        const struct field *one = field_match(f->of, v);
         if (one)
             hunt_value(h, one, v, path);
         break;
