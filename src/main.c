@@ -35,6 +35,7 @@ enum { JOB_THREADS = 4 };
 struct program {
     struct arena arena;
     struct str err;
+    struct str file; /* of the settings, as given; absent: the usual place */
     struct settings *settings;
     struct log_writer *log_writer;
     struct jobs *jobs;
@@ -44,6 +45,8 @@ struct program {
     struct builder *builder;
     struct keeper *keeper;
     struct worker_config config;
+    struct listen_addr *listening; /* where clients are served now */
+    unsigned nlistening;
     struct worker **workers;
     unsigned nworkers;
     struct prober *prober;
@@ -161,22 +164,50 @@ static bool open_logs(struct program *p)
     return true;
 }
 
+/* Where a configuration wants clients served; NULL with a message. */
+static struct listen_addr *listen_addrs(const struct settings *s, struct arena *a, struct str *err)
+{
+    struct listen_addr *list = arena_zero(a, s->nlisten * sizeof(*list));
+
+    for (unsigned i = 0; i < s->nlisten; i++) {
+        list[i].tls = s->listen[i].tls;
+        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &list[i].addr)) {
+            *err = arena_printf(a, "\"%.*s\" is not an address", STR_ARG(s->listen[i].ip));
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static const char *listen_setting(bool tls)
+{
+    return tls ? "apisix.ssl.listen" : "apisix.node_listen";
+}
+
 static bool set_listeners(struct program *p)
 {
     const struct settings *s = p->settings;
+    struct listen_addr *list = listen_addrs(s, &p->arena, &p->err);
 
-    p->config.listen = arena_zero(&p->arena, s->nlisten * sizeof(*p->config.listen));
+    if (!list)
+        return fail(p, "apisix.node_listen");
+    for (unsigned i = 0; i < s->nlisten; i++)
+        if (!server_may_listen(&list[i].addr, &p->arena, &p->err))
+            return fail(p, listen_setting(list[i].tls));
+    p->config.listen = list;
     p->config.nlisten = s->nlisten;
-    for (unsigned i = 0; i < s->nlisten; i++) {
-        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &p->config.listen[i])) {
-            p->err = arena_printf(&p->arena, "\"%.*s\" is not an address",
-                                  STR_ARG(s->listen[i].ip));
-            return fail(p, "apisix.node_listen");
-        }
-        if (!server_may_listen(&p->config.listen[i], &p->arena, &p->err))
-            return fail(p, "apisix.node_listen");
-    }
+    p->nlistening = s->nlisten;
+    p->listening = mem_array(s->nlisten, sizeof(*list));
+    memcpy(p->listening, list, s->nlisten * sizeof(*list));
     return true;
+}
+
+static struct tls_server *make_tls(const struct settings *s, struct arena *a, struct str *err)
+{
+    struct tls_server_config config = {
+        .versions = s->ssl.versions, .ciphers = s->ssl.ciphers, .tickets = s->ssl.tickets};
+
+    return tls_server_new(&config, a, err);
 }
 
 static bool set_config(struct program *p)
@@ -226,6 +257,10 @@ static bool set_config(struct program *p)
     if (!c->tls_verified)
         return fail(p, "apisix.ssl.ssl_trusted_certificate");
     c->tls_unverified = tls_client_context(STR_NONE, false, &p->arena, &p->err);
+    c->fallback_sni = s->ssl.fallback_sni;
+    c->tls = make_tls(s, &p->arena, &p->err);
+    if (!c->tls)
+        return fail(p, "apisix.ssl.ssl_ciphers");
     return set_listeners(p);
 }
 
@@ -497,6 +532,125 @@ static bool start_admin(struct program *p)
     return start_control(p);
 }
 
+/* ---- SIGHUP: other listeners
+ * --------------------------------------------------------------------------- */
+
+static bool has_addr(const struct listen_addr *list, unsigned n, const struct listen_addr *one)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (list[i].tls == one->tls && memcmp(&list[i].addr, &one->addr, sizeof(one->addr)) == 0)
+            return true;
+    return false;
+}
+
+/* What is in one list and not in the other. */
+static unsigned addrs_less(const struct listen_addr *list, unsigned n,
+                           const struct listen_addr *less, unsigned nless, struct listen_addr *out)
+{
+    unsigned nout = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        if (!has_addr(less, nless, &list[i]))
+            out[nout++] = list[i];
+    return nout;
+}
+
+/* Another address of a port that is served already cannot be asked for: our own sockets are there.
+ */
+static bool port_is_ours(const struct program *p, const struct listen_addr *one)
+{
+    for (unsigned i = 0; i < p->nlistening; i++)
+        if (sock_addr_port(&p->listening[i].addr.sa) == sock_addr_port(&one->addr.sa))
+            return true;
+    return false;
+}
+
+/* A socket for each worker and address, all or none. */
+static bool open_sockets(struct program *p, const struct listen_change *c, int *sockets,
+                         struct arena *a, struct str *err)
+{
+    unsigned n = p->nworkers * c->nadd, opened = 0;
+
+    for (unsigned i = 0; i < c->nadd; i++)
+        if (!port_is_ours(p, &c->add[i]) && !server_may_listen(&c->add[i].addr, a, err))
+            return false;
+    while (opened < n) {
+        sockets[opened] = server_socket(&c->add[opened % c->nadd].addr, true, a, err);
+        if (sockets[opened] < 0)
+            break;
+        opened++;
+    }
+    if (opened == n)
+        return true;
+    while (opened--)
+        close(sockets[opened]);
+    return false;
+}
+
+static void log_listeners(const char *what, const struct listen_addr *list, unsigned n)
+{
+    char text[56];
+
+    for (unsigned i = 0; i < n; i++) {
+        sock_addr_text(&list[i].addr.sa, text, true);
+        log_notice("%s %s%s", what, text, list[i].tls ? " with TLS" : "");
+    }
+}
+
+static bool change_listeners(struct program *p, const struct settings *s, struct arena *a,
+                             struct str *err)
+{
+    struct listen_addr *list = listen_addrs(s, a, err);
+    struct listen_addr *add = arena_zero(a, s->nlisten * sizeof(*add));
+    struct listen_addr *drop = arena_zero(a, p->nlistening * sizeof(*drop));
+
+    if (!list)
+        return false;
+    struct listen_change c = {
+        .add = add,
+        .drop = drop,
+        .nadd = addrs_less(list, s->nlisten, p->listening, p->nlistening, add),
+        .ndrop = addrs_less(p->listening, p->nlistening, list, s->nlisten, drop),
+    };
+    int *sockets = arena_zero(a, ((size_t)p->nworkers * c.nadd + 1) * sizeof(*sockets));
+    if (!open_sockets(p, &c, sockets, a, err))
+        return false;
+    for (unsigned i = 0; i < p->nworkers; i++)
+        worker_listen(p->workers[i], &c, sockets + (size_t)i * c.nadd);
+    log_listeners("listening on", c.add, c.nadd);
+    log_listeners("no longer listening on", c.drop, c.ndrop);
+    p->listening = mem_resize(p->listening, s->nlisten * sizeof(*list));
+    memcpy(p->listening, list, s->nlisten * sizeof(*list));
+    p->nlistening = s->nlisten;
+    return true;
+}
+
+static void say_changed(void *arg, struct str path)
+{
+    (void)arg;
+    log_warn("config: %.*s has changed: this needs a restart", STR_ARG(path));
+}
+
+/* Reads the file again. Where clients are served changes at once, the rest is named. */
+static void reload(struct program *p)
+{
+    struct arena a;
+    struct str err = STR_NONE;
+
+    arena_init(&a, NULL);
+    struct settings *s = settings_load(p->file, &a, &err);
+    if (s && change_listeners(p, s, &a, &err)) {
+        settings_compare(p->settings, s, &a, say_changed, NULL);
+        log_notice("the configuration file was read again");
+    } else {
+        log_error("the configuration file was read again and nothing is changed: %.*s",
+                  STR_ARG(err));
+    }
+    if (s)
+        settings_free(s);
+    arena_fini(&a);
+}
+
 /* ---- Commands
  * ------------------------------------------------------------------------------------------ */
 
@@ -523,8 +677,7 @@ static void serve(struct program *p, const sigset_t *signals)
     admin_server_run(p->admin_server);
     log_notice("eclusa " ECLUSA_VERSION " is serving with %u workers", p->nworkers);
     while (sigwait(signals, &sig) == 0 && (sig == SIGUSR1 || sig == SIGHUP))
-        if (sig == SIGUSR1)
-            log_writer_reopen(p->log_writer);
+        sig == SIGUSR1 ? log_writer_reopen(p->log_writer) : reload(p);
     log_notice("signal %d: stopping", sig);
     admin_server_stop(p->admin_server);
     be_quiet(p);
@@ -547,6 +700,8 @@ static void stop(struct program *p)
     peers_free(p->config.peers);
     SSL_CTX_free(p->config.tls_verified);
     SSL_CTX_free(p->config.tls_unverified);
+    tls_server_free(p->config.tls);
+    free(p->listening);
     if (p->log_writer) {
         log_writer_errors_to(p->log_writer, NULL, LOG_WARN);
         log_writer_stop(p->log_writer);
@@ -585,6 +740,13 @@ static int command_test(struct program *p)
         return 1;
     }
     SSL_CTX_free(ctx);
+    struct tls_server *tls = make_tls(p->settings, &p->arena, &err);
+    if (!tls) {
+        fprintf(stderr, "eclusa: apisix.ssl.ssl_ciphers: %.*s\n", STR_ARG(err));
+        fprintf(stderr, "configuration test failed\n");
+        return 1;
+    }
+    tls_server_free(tls);
     printf("configuration test is successful\n");
     return 0;
 }
@@ -601,7 +763,8 @@ static const char usage[] =
     "           when it is there, else built-in defaults\n"
     "\n"
     "Signals: SIGTERM and SIGQUIT finish the requests under way and end; SIGINT ends at\n"
-    "once; SIGUSR1 opens the log files anew.\n";
+    "once; SIGUSR1 opens the log files anew; SIGHUP reads the configuration file again and\n"
+    "changes where clients are served (doc/operations.md).\n";
 
 static int run_command(const char *command, const char *file)
 {
@@ -609,7 +772,8 @@ static int run_command(const char *command, const char *file)
     int code = 1;
 
     arena_init(&p->arena, NULL);
-    p->settings = settings_load(str_of(file), &p->arena, &p->err);
+    p->file = str_of(file);
+    p->settings = settings_load(p->file, &p->arena, &p->err);
     if (p->settings)
         code = strcmp(command, "run") == 0 ? command_run(p) : command_test(p);
     else

@@ -6,7 +6,7 @@
 /* In the order in which APISIX looks. */
 static const struct ref {
     enum kind from;
-    const char *field;
+    const char *field; /* or its path */
     enum kind to;
     const char *noun; /* the user's, in messages; NULL: its kind's */
 } refs[] = {
@@ -17,6 +17,9 @@ static const struct ref {
     {KIND_CONSUMER, "group_id", KIND_CONSUMER_GROUP, NULL},
     {KIND_STREAM_ROUTE, "upstream_id", KIND_UPSTREAM, "stream_route"},
     {KIND_STREAM_ROUTE, "service_id", KIND_SERVICE, "stream_route"},
+    {KIND_UPSTREAM, "tls.client_cert_id", KIND_SSL, NULL},
+    {KIND_ROUTE, "upstream.tls.client_cert_id", KIND_SSL, NULL},
+    {KIND_SERVICE, "upstream.tls.client_cert_id", KIND_SSL, NULL},
 };
 
 /* Documents whose plugins can name an upstream (traffic-split), as messages call them. */
@@ -34,6 +37,32 @@ static const struct {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+static const json_t *member(const json_t *value, const char *path)
+{
+    struct str rest = str_of(path), name;
+
+    while (value && rest.n) {
+        str_cut(rest, '.', &name, &rest);
+        value = json_object_getn(value, name.p, name.n);
+    }
+    return value;
+}
+
+/* What an upstream shows to its servers is an ssl of type client. */
+static bool ref_has_type(struct call *c, const struct ref *ref, struct str id, struct str value)
+{
+    if (ref->to != KIND_SSL)
+        return true;
+    json_t *ssl = keeper_decode(c->keeper, ref->to, value);
+    const char *type = json_string_value(json_object_get(ssl, "type"));
+    bool good = type && strcmp(type, "client") == 0;
+    json_decref(ssl);
+    if (!good)
+        reply_error(c, 400, "failed to fetch ssl info by ssl id [%.*s], wrong ssl type",
+                    STR_ARG(id));
+    return good;
+}
+
 static bool ref_exists(struct call *c, const struct ref *ref, struct str id)
 {
     struct store *store = keeper_store(c->keeper);
@@ -42,7 +71,7 @@ static bool ref_exists(struct call *c, const struct ref *ref, struct str id)
 
     switch (store->ops->get(store, document_key(c->a, ref->to, id), c->a, &item, &err)) {
     case STORE_OK:
-        return true;
+        return ref_has_type(c, ref, id, item.value);
     case STORE_NOT_FOUND:
         reply_error(c, 400, "failed to fetch %.*s info by %.*s id [%.*s], response code: 404",
                     STR_ARG(noun), STR_ARG(noun), STR_ARG(id));
@@ -94,8 +123,8 @@ static bool superior_exists(struct call *c)
 bool refs_exist(struct call *c)
 {
     for (size_t i = 0; i < COUNT(refs); i++) {
-        const json_t *value = json_object_get(c->json, refs[i].field);
-        if (refs[i].from != c->kind || !value)
+        const json_t *value = refs[i].from == c->kind ? member(c->json, refs[i].field) : NULL;
+        if (!value)
             continue;
         if (!ref_exists(c, &refs[i], id_of(c->a, value)))
             return false;

@@ -267,7 +267,7 @@ bool admin_server_listen(struct admin_server *s, const struct addr *addr,
     struct door *door = &s->doors[s->ndoors];
     *door = (struct door){.server = s, .api = api, .owner = owner};
     door->listener = server_new(&s->thread, &handler, door);
-    if (server_listen(door->listener, addr, false, a, err)) {
+    if (server_listen(door->listener, addr, false, false, a, err)) {
         s->ndoors++;
         return true;
     }

@@ -49,7 +49,14 @@
     X(URI_TOO_LONG, INFO, 414, "the request target is too long")                                  \
     X(BODY_TOO_LARGE, INFO, 413, "the request body is too large")                                 \
     X(TLS_CLIENT_FAILED, INFO, 0, "the client's TLS handshake failed")                            \
-    X(HTTP_TO_TLS_PORT, INFO, 400, "a plain HTTP request was sent to a TLS port")                 \
+    X(TLS_CLIENT_TIMEOUT, INFO, 0, "the client did not end its TLS handshake in time")            \
+    X(TLS_NO_NAME, INFO, 0, "the client's TLS handshake gave no server name")                     \
+    X(TLS_NAME_UNKNOWN, INFO, 0, "there is no certificate for the server name")                   \
+    X(TLS_NO_CERTIFICATE, ERROR, 0, "the certificate for the server name cannot be used")         \
+    X(TLS_CLIENT_UNVERIFIED, INFO, 0, "the client's certificate could not be verified")           \
+    X(HTTP_TO_TLS_PORT, INFO, 400, "The plain HTTP request was sent to HTTPS port")               \
+    X(MTLS_NOT_VERIFIED, WARN, 400, "the client showed no certificate that is trusted here")      \
+    X(MTLS_OTHER_NAME, WARN, 400, "the host is not the server name of the client's handshake")    \
     /* routing and plugins */                                                                     \
     X(NO_ROUTE, INFO, 404, "no route matches")                                                    \
     X(ROUTE_BROKEN, WARN, 503, "the route refers to something that is missing or cannot run")     \
@@ -67,6 +74,7 @@
     X(CONNECT_TIMEOUT, ERROR, 504, "the connection to the upstream took too long")                \
     X(TLS_FAILED, ERROR, 502, "the TLS handshake with the upstream failed")                       \
     X(TLS_UNVERIFIED, ERROR, 502, "the upstream's certificate could not be verified")             \
+    X(TLS_NO_IDENTITY, ERROR, 503, "the certificate to be shown to the upstream cannot be used")  \
     X(SEND_TIMEOUT, ERROR, 504, "the upstream did not take the request in time")                  \
     X(READ_TIMEOUT, ERROR, 504, "the upstream did not answer in time")                            \
     X(UPSTREAM_CLOSED, ERROR, 502,                                                                \

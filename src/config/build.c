@@ -36,20 +36,6 @@ bool compile_fail_schema(struct compile *c, const char *fmt, ...)
     return false;
 }
 
-void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
-{
-    char line[512];
-    va_list ap;
-
-    if (b->warned & w)
-        return;
-    b->warned |= w;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    log_warn("%s (there may be others)", line);
-}
-
 /* ---- Items and objects ---- */
 
 struct item *item_get(struct builder *b, enum kind kind, struct str id)
@@ -156,6 +142,10 @@ static void object_free(void *p)
         const struct plugin_use *use = &o->plugins.items[i].use;
         plugin_release(use->plugin, (enum kind)o->kind, use->conf);
     }
+    if (o->kind == KIND_SSL)
+        site_release(o);
+    if (o->upstream)
+        tls_identity_put(o->upstream->identity);
     struct arena arena = o->arena;
     arena_fini(&arena);
 }
@@ -440,6 +430,8 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
         touch_dependants(b, item);
         break;
     case KIND_SSL:
+        site_replace(b, item, old, new);
+        break;
     case KIND_SECRET:
     case KIND_STREAM_ROUTE:
     case KIND_PROTO:
@@ -589,6 +581,8 @@ void builder_free(struct builder *b)
     trie_free(b->consumers);
     trie_free(b->groups);
     trie_free(b->metadata);
+    trie_free(b->sites);
+    trie_free(b->identities);
     trie_free(b->plugins);
     slabs_fini(&b->slabs);
     free(b->checked);

@@ -47,6 +47,17 @@ struct claim {
     struct claim *next; /* the same key, later */
 };
 
+enum { SITE_NAME_MAX = 255 };
+
+/* A server name as the trie finds it. Several ssls may have the same: the one with the smallest id
+ * is served, the others wait behind it. */
+struct site_name {
+    const struct site *site;
+    struct str key;      /* backwards, without the `*` */
+    enum trie_slot slot; /* TRIE_PREFIX: it began with `*` */
+    struct site_name *next;
+};
+
 /* A route as the router knows it. The first one of an object is part of it; when what the route
  * refers to changes, others take its place. */
 struct link {
@@ -60,6 +71,7 @@ enum edge_kind {
     EDGE_SERVICE,
     EDGE_PLUGIN_CONFIG,
     EDGE_UPSTREAM,
+    EDGE_SSL, /* of an upstream, also one that is part of a route or service */
     EDGE_COUNT,
     EDGE_GROUP = EDGE_SERVICE, /* of a consumer */
 };
@@ -83,8 +95,14 @@ struct object {
         struct link *link;       /* route: without what its references give */
         struct service *service; /* service */
         struct consumer_group *group;
-        void *metadata; /* plugin metadata: of the plugin's table; NULL: it has none */
-        struct {        /* consumer, credential */
+        void *metadata;        /* plugin metadata: of the plugin's table; NULL: it has none */
+        struct {               /* ssl */
+            struct site *site; /* type server */
+            struct tls_identity *identity; /* type client */
+            struct site_name *names;
+            unsigned nnames;
+        };
+        struct {                       /* consumer, credential */
             struct consumer *consumer; /* NULL: a credential */
             struct claim *claims;
             unsigned nclaims;
@@ -125,13 +143,13 @@ struct builder {
     struct trie *sources;           /* documents that have some, by resource key: struct source */
     struct list dirty;
     bool changed, by_schema;
-    unsigned warned; /* bits 1 << enum warning */
 
     uint64_t version; /* under construction */
     int64_t revision;
     struct garbage dead;
     struct router router;
-    struct trie *credentials, *consumers, *groups, *metadata;
+    struct trie *credentials, *consumers, *groups, *metadata, *sites, *identities;
+    unsigned nmutual;        /* sites that want certificates of their clients */
     struct globals *globals; /* NULL: no global rules */
     bool globals_changed;
     const struct upstream **slots; /* room for slots_max */
@@ -144,8 +162,6 @@ struct builder {
     struct list versions; /* oldest first; the last one is the newest, held by the builder */
 };
 
-enum warning { WARN_CLIENT_CERT = 1 << 0 };
-
 /* For tries that only the builder sees. */
 extern const struct trie_edit builder_own;
 
@@ -153,10 +169,6 @@ static inline struct trie_edit builder_edit(struct builder *b)
 {
     return (struct trie_edit){.version = b->version, .garbage = &b->dead, .slabs = &b->slabs};
 }
-
-/* Says it once in the builder's life. */
-void builder_warn_once(struct builder *b, enum warning w, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 
 /* ---- Compiling one document ---- */
 
@@ -204,6 +216,8 @@ bool compile_proto(struct compile *c, const struct proto_doc *d);
 bool compile_secret(struct compile *c);
 /* Both parse as PEM, or are references; key may be absent. `before` goes before the message. */
 bool compile_pem(struct compile *c, const char *before, struct str cert, struct str key);
+/* Of a stored certificate and its key, with a reference for the caller; NULL after compile_fail. */
+struct tls_identity *compile_identity(struct compile *c, struct str cert, struct str key);
 /* The object will refer to that document; nothing for a trial or an absent id. */
 void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id);
 
@@ -265,6 +279,10 @@ void route_link(struct builder *b, struct item *item);
 /* The consumer's entries in the tries change from one object to the other; either may be NULL. */
 void consumer_replace(struct builder *b, struct item *item, struct object *old, struct object *new);
 void group_replace(struct builder *b, struct item *item, struct object *new);
+/* The ssl's names, or its identity, change from one object to the other; either may be NULL. */
+void site_replace(struct builder *b, struct item *item, struct object *old, struct object *new);
+/* Gives back what an ssl's object has outside of its arena. */
+void site_release(struct object *o);
 void metadata_replace(struct builder *b, struct item *item, struct object *new);
 
 /* Merges the global rules anew; gives up the merged ones; puts them into a snapshot. */

@@ -254,15 +254,16 @@ static bool tls_compile(struct compile *c, const struct upstream_doc *d, struct 
     u->verify_off = tls && tls->verify ? json_is_false(tls->verify) : !c->b->env.verify_upstreams;
     if (!tls)
         return true;
-    if (tls->client_cert_id.p)
-        return compile_fail(c, "tls.client_cert_id is not supported by this version");
+    if (tls->client_cert_id.p) {
+        u->identity_id = arena_str(&c->o->arena, tls->client_cert_id);
+        compile_edge(c, EDGE_SSL, KIND_SSL, tls->client_cert_id);
+    }
     if (!tls->client_cert.p)
         return true;
-    if (!c->strict)
-        builder_warn_once(c->b, WARN_CLIENT_CERT,
-                          "%.*s: tls.client_cert is not shown to the upstream by this version",
-                          STR_ARG(c->key));
-    return compile_pem(c, "", tls->client_cert, tls->client_key);
+    if (c->strict)
+        return compile_pem(c, "", tls->client_cert, tls->client_key);
+    u->identity = compile_identity(c, tls->client_cert, tls->client_key);
+    return u->identity != NULL;
 }
 
 /* ---- The whole ---- */
@@ -329,6 +330,7 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
     struct arena *a = &c->o->arena;
     struct upstream *u = arena_zero(a, sizeof(*u));
 
+    c->o->upstream = u;
     u->key = arena_str(a, c->key);
     u->id = arena_str(a, c->id);
     u->name = d->head.name.p ? arena_str(a, d->head.name) : STR_NONE;
@@ -348,6 +350,5 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
     if (d->checks && !compile_checks(c, d->checks, u))
         return false;
     u->hash = upstream_hash(d, u);
-    c->o->upstream = u;
     return true;
 }

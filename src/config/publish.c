@@ -106,6 +106,9 @@ static struct version *version_new(struct builder *b)
     s->groups = b->groups;
     s->metadata = b->metadata;
     s->checks = (struct checks_change){b->checked_version, b->checked, b->nchecked};
+    s->sites = b->sites;
+    s->identities = b->identities;
+    s->mutual = b->nmutual > 0;
     globals_show(b, s);
     atomic_init(&s->refs, 1); /* the builder's, as long as it is the newest */
     return v;

@@ -38,6 +38,7 @@ static const char *const public_ring_keys[] = {
 struct loader {
     struct settings *s;
     struct arena *arena;
+    struct settings_address *listen; /* s->listen, while it grows */
     struct str err;
 };
 
@@ -156,23 +157,39 @@ static bool switch_value(const json_t *v)
 /* ---- apisix -----------------------------------------------------------------------------------
  */
 
-static bool add_listen(struct loader *l, struct settings_address *list, struct str ip, int64_t port)
+/* Adds what is not there yet. */
+static bool add_listen(struct loader *l, const char *path, struct str ip, int64_t port, bool tls)
 {
-    struct settings_address address = {.port = (uint16_t)port};
+    struct settings_address address = {.port = (uint16_t)port, .tls = tls};
+    struct settings_address *list = l->listen;
     unsigned n = l->s->nlisten;
 
-    if (!take_ip(l, "apisix.node_listen", ip, &address.ip))
+    if (!take_ip(l, path, ip, &address.ip))
         return false;
-    for (unsigned i = 0; i < n; i++)
-        if (list[i].port == address.port && str_eq(list[i].ip, address.ip))
+    for (unsigned i = 0; i < n; i++) {
+        if (list[i].port != address.port || !str_eq(list[i].ip, address.ip))
+            continue;
+        if (list[i].tls == tls)
             return true;
+        return load_fail(l, "%s: port %u is one of apisix.node_listen", path,
+                         (unsigned)address.port);
+    }
     list[n] = address;
     l->s->nlisten = n + 1;
     return true;
 }
 
+static bool add_port(struct loader *l, const char *path, const struct raw_listen *entry, bool ipv6,
+                     bool tls)
+{
+    if (entry->ip.p)
+        return add_listen(l, path, entry->ip, entry->port, tls);
+    return add_listen(l, path, STR("0.0.0.0"), entry->port, tls) &&
+           (!ipv6 || add_listen(l, path, STR("::"), entry->port, tls));
+}
+
 /* One entry of node_listen: a port, or an object. */
-static bool add_entry(struct loader *l, struct settings_address *list, const json_t *v, bool ipv6)
+static bool add_entry(struct loader *l, const json_t *v, bool ipv6)
 {
     struct raw_listen entry = {.port = json_integer_value(v)};
 
@@ -180,21 +197,22 @@ static bool add_entry(struct loader *l, struct settings_address *list, const jso
         entry.port = (int64_t)json_real_value(v);
     if (!json_is_number(v) && !fields_parse(&settings_listen_fields, v, &entry, l->arena, &l->err))
         return false;
-    if (entry.ip.p)
-        return add_listen(l, list, entry.ip, entry.port);
-    return add_listen(l, list, STR("0.0.0.0"), entry.port) &&
-           (!ipv6 || add_listen(l, list, STR("::"), entry.port));
+    return add_port(l, "apisix.node_listen", &entry, ipv6, false);
 }
 
 static bool take_listen(struct loader *l, const struct raw_apisix *raw)
 {
     const json_t *v = raw->node_listen;
+    const struct raw_listen *with_tls = raw->ssl->listen.items;
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
-    struct settings_address *list = arena_alloc(l->arena, 2 * n * sizeof(*list));
+    size_t ntls = raw->ssl->enable ? raw->ssl->listen.n : 0;
 
-    l->s->listen = list;
+    l->s->listen = l->listen = arena_alloc(l->arena, 2 * (n + ntls) * sizeof(*l->listen));
     for (size_t i = 0; i < n; i++)
-        if (!add_entry(l, list, json_is_array(v) ? json_array_get(v, i) : v, raw->enable_ipv6))
+        if (!add_entry(l, json_is_array(v) ? json_array_get(v, i) : v, raw->enable_ipv6))
+            return false;
+    for (size_t i = 0; i < ntls; i++)
+        if (!add_port(l, "apisix.ssl.listen", &with_tls[i], raw->enable_ipv6, true))
             return false;
     return true;
 }
@@ -205,7 +223,7 @@ static bool take_sides(struct loader *l, const struct raw_apisix *raw)
     struct settings *s = l->s;
 
     s->control = (struct settings_side){
-        raw->enable_control, raw->control != NULL, {STR("127.0.0.1"), 9090}};
+        raw->enable_control, raw->control != NULL, {STR("127.0.0.1"), 9090, false}};
     s->status = (struct settings_side){.on = raw->status != NULL, .asked = true};
     if (raw->control) {
         s->control.listen.port = (uint16_t)raw->control->port;
@@ -231,6 +249,49 @@ static void take_protocols(struct loader *l, const struct raw_xrpc *raw)
         names[i] = from[i].name;
     l->s->protocols = names;
     l->s->nprotocols = (unsigned)raw->protocols.n;
+}
+
+static bool take_versions(struct loader *l, struct str text, unsigned *out)
+{
+    static const char *const names[] = {"TLSv1.1", "TLSv1.2", "TLSv1.3"};
+
+    for (struct str rest = text, word; rest.n;) {
+        size_t i = 0;
+        str_cut(rest, ' ', &word, &rest);
+        while (word.n && i < 3 && !str_eq(word, str_of(names[i])))
+            i++;
+        if (i == 3)
+            return load_fail(l,
+                             "apisix.ssl.ssl_protocols: \"%.*s\" is not a version of TLS that is "
+                             "spoken here (TLSv1.1, TLSv1.2, TLSv1.3)",
+                             STR_ARG(word));
+        *out |= word.n ? 1u << i : 0;
+    }
+    return *out || load_fail(l, "apisix.ssl.ssl_protocols: no version is named");
+}
+
+/* As the name of a client is compared: lower case, without a final dot. */
+static struct str lower_name(struct arena *a, struct str name)
+{
+    char *p = arena_bytes(a, name.n + 1);
+
+    if (name.n > 1 && name.p[name.n - 1] == '.')
+        name.n--;
+    for (size_t i = 0; i < name.n; i++)
+        p[i] = ascii_lower(name.p[i]);
+    return str_make(p, name.n);
+}
+
+static bool take_ssl(struct loader *l, const struct raw_ssl *raw)
+{
+    struct settings_ssl *ssl = &l->s->ssl;
+
+    ssl->enabled = raw->enable;
+    ssl->ciphers = raw->ciphers;
+    ssl->tickets = raw->tickets;
+    if (raw->fallback_sni.p)
+        ssl->fallback_sni = lower_name(l->arena, raw->fallback_sni);
+    return take_versions(l, raw->protocols, &ssl->versions);
 }
 
 static bool take_certificate(struct loader *l, struct str path)
@@ -302,7 +363,8 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
     s->dns.ipv6 = raw->enable_ipv6;
     s->trusted_addresses_set = raw->trusted_addresses.items != NULL;
     s->server_header = raw->enable_server_tokens ? STR("Eclusa/" ECLUSA_VERSION) : STR("Eclusa");
-    return take_listen(l, raw) && take_sides(l, raw) && take_encryption(l, raw->encryption) &&
+    return take_listen(l, raw) && take_sides(l, raw) && take_ssl(l, raw->ssl) &&
+           take_encryption(l, raw->encryption) &&
            take_ms(l, "apisix.resolver_timeout", raw->resolver_timeout, &s->dns.timeout_ms) &&
            take_cidrs(l, "apisix.trusted_addresses", &raw->trusted_addresses,
                       &s->trusted_addresses) &&

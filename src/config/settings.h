@@ -15,6 +15,16 @@
 struct settings_address {
     struct str ip; /* IPv4 or IPv6 address as text, without brackets */
     uint16_t port;
+    bool tls;
+};
+
+/* apisix.ssl. */
+struct settings_ssl {
+    bool enabled;       /* listeners with TLS are in `listen` */
+    unsigned versions;  /* enum tls_version (loop/tls_server.h) */
+    struct str ciphers; /* OpenSSL's form */
+    bool tickets;
+    struct str fallback_sni; /* lower case; absent: none */
 };
 
 struct settings_admin_key {
@@ -113,6 +123,7 @@ struct settings {
 
     const struct settings_address *listen; /* of the data plane */
     unsigned nlisten;
+    struct settings_ssl ssl;
     unsigned workers;
     int64_t shutdown_ms;     /* for requests under way after SIGTERM */
     unsigned max_open_files; /* RLIMIT_NOFILE */
@@ -167,7 +178,7 @@ extern const struct fields settings_fields;
 /* Reads the file. path absent: `conf/config.yaml` in the working directory when it is there, else
  * the defaults; a path that is given must be there. Relative paths in the file are relative to the
  * working directory. Unknown keys warn in the log with their path. NULL with a message in the
- * arena. Called once at start, before threads (it reads the environment). */
+ * arena. Reads the environment, which must not change meanwhile. */
 struct settings *settings_load(struct str path, struct arena *a, struct str *err);
 /* The same from a text. */
 struct settings *settings_parse(struct str yaml, struct arena *a, struct str *err);
@@ -186,6 +197,12 @@ bool settings_substitute_text(struct str text, size_t max, struct arena *a, stru
  * log where it is, never what it is. Does nothing when keys are configured. False with a message in
  * the arena. May wait for the disk. */
 bool settings_admin_key(struct settings *s, struct arena *a, struct str *err);
+
+/* Calls `each` with the path of every setting that differs between the files behind the two, but
+ * for those that say where clients are served (node_listen, ssl.enable, ssl.listen). */
+typedef void settings_changed_fn(void *arg, struct str path);
+void settings_compare(const struct settings *a, const struct settings *b, struct arena *scratch,
+                      settings_changed_fn *each, void *arg);
 
 /* The plugin is enabled by `plugins`. */
 bool settings_has_plugin(const struct settings *s, struct str name);

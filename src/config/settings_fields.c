@@ -70,13 +70,47 @@ static const struct field router_rows[] = {
 static const struct fields router_fields = {router_rows, .size = sizeof(struct raw_router),
                                             .open = true};
 
+#define AT(member) .at = offsetof(struct raw_listen, member)
+static const struct field ssl_listen_rows[] = {
+    {"ip", FIELD_STR, AT(ip), .min = 1, .doc = "Address to listen on."},
+    {"port", FIELD_INT, AT(port), .min = 1, .max = 65535, .def = "9443", .doc = "Port."},
+    {0},
+};
+#undef AT
+static const struct fields ssl_listen_fields = {ssl_listen_rows, .size = sizeof(struct raw_listen),
+                                                .open = true};
+static const struct field ssl_listen_row = {.type = FIELD_OBJECT, .fields = &ssl_listen_fields};
+
+#define CIPHERS                                                    \
+    "\"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"   \
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"   \
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384\""
+
+#define AT(member) .at = offsetof(struct raw_ssl, member)
 static const struct field ssl_rows[] = {
-    {"ssl_trusted_certificate", FIELD_STR, .at = offsetof(struct raw_ssl, trusted_certificate),
-     .def = "\"system\"", .min = 1,
+    {"enable", FIELD_BOOL, AT(enable), .def = "true", .doc = "Serve clients over TLS."},
+    {"listen", FIELD_LIST, AT(listen), .of = &ssl_listen_row, .max = 256,
+     .def = "[{\"port\":9443}]",
+     .doc = "Where: a list of `{ip, port}`. Without an ip: 0.0.0.0, and [::] with enable_ipv6."},
+    {"ssl_protocols", FIELD_STR, AT(protocols), .def = "\"TLSv1.2 TLSv1.3\"", .min = 1,
+     .doc = "Versions spoken where an ssl has no ssl_protocols: of TLSv1.1, TLSv1.2, TLSv1.3. "
+            "TLSv1.1 also needs `@SECLEVEL=0` in ssl_ciphers."},
+    {"ssl_ciphers", FIELD_STR, AT(ciphers), .min = 1, .def = CIPHERS,
+     .doc = "Ciphers of TLS 1.2 and below, in OpenSSL's form; the first one that the client has "
+            "too is taken."},
+    {"ssl_session_tickets", FIELD_BOOL, AT(tickets), .def = "false",
+     .doc = "True: sessions are resumed by tickets, sealed with keys that change every 10 minutes "
+            "and are kept in memory alone. False: by a table of the last 20,000 sessions. Either "
+            "way for 10 minutes, and on all workers."},
+    {"fallback_sni", FIELD_STR, AT(fallback_sni), .min = 1, .max = 253,
+     .doc = "Server name that counts for clients that give none; absent: they are turned away."},
+    {"ssl_trusted_certificate", FIELD_STR, AT(trusted_certificate), .def = "\"system\"", .min = 1,
      .doc =
          "PEM file with authorities that are trusted besides the system's, for TLS to upstreams."},
     {0},
 };
+#undef AT
 static const struct fields ssl_fields = {ssl_rows, .size = sizeof(struct raw_ssl), .open = true};
 
 static const struct field keyring_rows[] = {
@@ -511,14 +545,8 @@ const char *const settings_idle_keys[] = {
     "apisix.lua_module_hook",
     "apisix.proxy_protocol",
     "apisix.router.ssl",
-    "apisix.ssl.enable",
-    "apisix.ssl.fallback_sni",
-    "apisix.ssl.listen",
     "apisix.ssl.ssl_cert",
     "apisix.ssl.ssl_cert_key",
-    "apisix.ssl.ssl_ciphers",
-    "apisix.ssl.ssl_protocols",
-    "apisix.ssl.ssl_session_tickets",
     "apisix.stream_proxy",
     "apisix.tracing",
     "apisix.worker_startup_time_threshold",

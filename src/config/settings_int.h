@@ -10,7 +10,9 @@ struct raw_router {
 };
 
 struct raw_ssl {
-    struct str trusted_certificate;
+    bool enable, tickets;
+    struct field_list listen; /* struct raw_listen */
+    struct str protocols, ciphers, fallback_sni, trusted_certificate;
 };
 
 struct raw_encryption {

@@ -61,3 +61,27 @@ const void *snapshot_metadata(const struct snapshot *s, const char *plugin)
 {
     return s->metadata ? trie_get(s->metadata, str_of(plugin), TRIE_EXACT) : NULL;
 }
+
+const struct site *snapshot_site(const struct snapshot *s, struct str name)
+{
+    char backwards[SITE_NAME_MAX];
+    struct trie_walk w;
+
+    if (!s->sites || name.n == 0 || name.n > sizeof(backwards))
+        return NULL;
+    for (size_t i = 0; i < name.n; i++)
+        backwards[i] = name.p[name.n - 1 - i];
+    struct str key = str_make(backwards, name.n);
+    trie_walk_start(&w, s->sites, key);
+    if (w.exact)
+        return ((const struct site_name *)w.exact)->site;
+    for (const struct site_name *n; (n = trie_walk_next(&w));)
+        if (n->key.n == 0 || str_find(str_from(key, n->key.n), '.') < 0)
+            return n->site;
+    return NULL;
+}
+
+struct tls_identity *snapshot_identity(const struct snapshot *s, struct str id)
+{
+    return trie_get(s->identities, id, TRIE_EXACT);
+}

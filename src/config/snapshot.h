@@ -11,9 +11,11 @@
 #include "base/arena.h"
 #include "base/str.h"
 #include "config/kind.h"
+#include "loop/tls_server.h"
 #include "plugin/plugin.h"
 
 struct checks;
+struct regex;
 struct router;
 struct trie;
 
@@ -127,6 +129,8 @@ struct upstream {
     const struct checks *checks;   /* NULL: none (config/checks.h) */
     struct str upstream_host;      /* for PASS_HOST_REWRITE */
     struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
+    struct tls_identity *identity; /* shown to the servers; NULL: none of its own */
+    struct str identity_id;        /* of an ssl of type client instead; absent: none */
     struct str id, name;
 };
 
@@ -211,6 +215,14 @@ struct checks_change {
     uint32_t n;
 };
 
+/* What server names are served with: an ssl of type server. */
+struct site {
+    struct tls_site tls;
+    struct str id;
+    struct regex *const *skip; /* paths that need no certificate of the client */
+    unsigned nskip;
+};
+
 struct snapshot {
     uint64_t version;
     int64_t revision; /* of the store's last change in it */
@@ -224,6 +236,9 @@ struct snapshot {
     const struct trie *consumers;   /* by username; value: struct consumer */
     const struct trie *groups;      /* by id; value: struct consumer_group */
     const struct trie *metadata;    /* by plugin; value: parsed by the plugin's metadata table */
+    const struct trie *sites;       /* by server name backwards; value: struct site_name */
+    bool mutual;                    /* some site wants certificates of its clients */
+    const struct trie *identities;  /* ssls of type client by id; value: struct tls_identity */
     atomic_uint refs;               /* threads that hold it; builder-private otherwise */
 };
 
@@ -237,6 +252,11 @@ const struct consumer *snapshot_owner(const struct snapshot *s, const struct cre
 const struct consumer *snapshot_consumer(const struct snapshot *s, struct str username);
 /* NULL: none is stored, or the plugin has no table for it. */
 const void *snapshot_metadata(const struct snapshot *s, const char *plugin);
+/* The site of a server name (lower case, without a final dot): the one that names it, else the one
+ * with the longest `*.` that stands for one label, else the one of `*`. NULL: none. O(length). */
+const struct site *snapshot_site(const struct snapshot *s, struct str name);
+/* Of an ssl of type client; NULL: there is none of that id. */
+struct tls_identity *snapshot_identity(const struct snapshot *s, struct str id);
 const struct consumer_group *snapshot_group(const struct snapshot *s, struct str id);
 
 /* A thread takes and gives back a snapshot. Cheap, but shared: once per thread and change, not per

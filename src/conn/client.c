@@ -4,6 +4,7 @@
 #include "conn/client.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/panic.h"
@@ -580,15 +581,26 @@ struct client *client_connect(struct thread *t, const struct client_target *targ
     int fd = sock_connect(&addr->sa,
                           addr->sa.sa_family == AF_INET6 ? sizeof(addr->in6) : sizeof(addr->in));
 
+    SSL *ssl = NULL;
+
     if (fd < 0)
         return NULL;
+    if (target->tls) {
+        ssl = tls_client_new(target->tls, target->server_name, target->identity, target->session);
+        if (!ssl) {
+            close(fd);
+            errno = EKEYREJECTED;
+            return NULL;
+        }
+    }
     struct client *c = mem_zero(sizeof(*c));
     if (!sock_init(&c->sock, &t->loop, t->out, fd, SOCK_CONNECTING, &sock_callbacks)) {
+        SSL_free(ssl);
         free(c);
         return NULL;
     }
-    if (target->tls)
-        sock_tls(&c->sock, tls_client_new(target->tls, fd, target->server_name, target->session));
+    if (ssl)
+        sock_tls(&c->sock, ssl);
     c->thread = t;
     c->owner = owner;
     c->pool = pool;

@@ -44,8 +44,9 @@ struct client_owner {
 
 struct client_target {
     struct addr addr;
-    SSL_CTX *tls;           /* NULL: plain */
-    struct str server_name; /* SNI and name to verify */
+    SSL_CTX *tls;                  /* NULL: plain */
+    struct str server_name;        /* SNI and name to verify */
+    struct tls_identity *identity; /* shown when the server asks; NULL: none */
     struct tls_session *session;
 };
 

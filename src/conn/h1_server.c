@@ -3,17 +3,21 @@
  * stream, writes the response, keeps alive or closes. */
 #include "conn/h1_server.h"
 
+#include <openssl/err.h>
+
 #include "base/mem.h"
 #include "base/panic.h"
 #include "http/h1_write.h"
+#include "loop/tls.h"
 
 /* X(STATE): what the connection waits for. */
-#define STATES(X)                                                                 \
-    X(IDLE)   /* the first byte of a request: keepalive_timeout                */ \
-    X(HEAD)   /* the rest of a head: client_header_timeout                     */ \
-    X(BODY)   /* the request's body: client_body_timeout                       */ \
-    X(BUSY)   /* the handler's response; the request is read                   */ \
-    X(LINGER) /* the client's end of file, after our last byte                 */ \
+#define STATES(X)                                                                    \
+    X(HANDSHAKE) /* of TLS: client_header_timeout                             */     \
+    X(IDLE)      /* the first byte of a request: keepalive_timeout                */ \
+    X(HEAD)      /* the rest of a head: client_header_timeout                     */ \
+    X(BODY)      /* the request's body: client_body_timeout                       */ \
+    X(BUSY)      /* the handler's response; the request is read                   */ \
+    X(LINGER)    /* the client's end of file, after our last byte                 */ \
     X(CLOSED)
 
 enum state {
@@ -24,6 +28,7 @@ enum state {
 
 #define TO(s) (1u << CONN_##s)
 static const uint8_t may_go[] = {
+    [CONN_HANDSHAKE] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
     [CONN_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
     [CONN_HEAD] = TO(IDLE) | TO(BODY) | TO(BUSY) | TO(LINGER) | TO(CLOSED),
     [CONN_BODY] = TO(BUSY) | TO(LINGER) | TO(CLOSED),
@@ -60,11 +65,14 @@ struct h1_conn {
     bool responded; /* the response's head was sent */
     bool response_done;
     bool keep_alive;
-    bool old_client;  /* HTTP/1.0 */
-    bool to_head;     /* the request is HEAD */
-    bool expects;     /* the client waits for 100 Continue */
-    bool sending;     /* the timer counts send_timeout */
-    size_t head_seen; /* bytes of `in` that hold no end of a head */
+    bool old_client;      /* HTTP/1.0 */
+    bool to_head;         /* the request is HEAD */
+    bool expects;         /* the client waits for 100 Continue */
+    bool sending;         /* the timer counts send_timeout */
+    bool leaving;         /* its listener is no more: no request follows this one */
+    size_t head_seen;     /* bytes of `in` that hold no end of a head */
+    uint64_t listener;    /* its number */
+    struct tls_peer *tls; /* NULL: plain */
     struct addr peer, local;
     char peer_text[48];
 };
@@ -108,12 +116,15 @@ static void set_timer(struct h1_conn *c)
 {
     const struct thread *t = c->server->thread;
 
+    bool ending = t->draining || c->leaving;
+
     switch ((enum state)c->state) {
     case CONN_IDLE:
-        loop_timer(loop_of(c), &c->timer, t->draining ? DRAIN_IDLE_MS : t->limits.keepalive_ms);
+        loop_timer(loop_of(c), &c->timer, ending ? DRAIN_IDLE_MS : t->limits.keepalive_ms);
         break;
+    case CONN_HANDSHAKE:
     case CONN_HEAD:
-        loop_timer(loop_of(c), &c->timer, t->draining ? LINGER_MS : t->limits.head_ms);
+        loop_timer(loop_of(c), &c->timer, ending ? LINGER_MS : t->limits.head_ms);
         break;
     case CONN_BODY:
     case CONN_BUSY:
@@ -143,7 +154,13 @@ static void go(struct h1_conn *c, enum state to)
 
 static void release(struct grave *g)
 {
-    free(g);
+    struct h1_conn *c = CONTAINER(g, struct h1_conn, grave);
+
+    if (c->tls) {
+        tls_peer_fini(c->tls);
+        free(c->tls);
+    }
+    free(c);
 }
 
 static void close_conn(struct h1_conn *c, enum reason why, bool reset)
@@ -280,7 +297,7 @@ static bool op_respond(struct stream *stream, int status, const struct head *hea
         body.framing = H1_TO_END;
     /* A client that waits for 100 Continue may send its body now, or not: nobody knows where the
      * next request would begin (RFC 9110 §10.1.1). */
-    if (body.framing == H1_TO_END || c->server->thread->draining || stream->close ||
+    if (body.framing == H1_TO_END || c->server->thread->draining || c->leaving || stream->close ||
         (c->expects && body_is_unread(c)))
         c->keep_alive = false;
     c->responded = true;
@@ -498,7 +515,7 @@ static void begin_stream(struct h1_conn *c, const struct h1_request *req, size_t
     c->discarded = 0;
     c->old_client = req->minor == 0;
     c->to_head = str_eq(req->method, STR("HEAD"));
-    c->keep_alive = req->keep_alive && !t->draining &&
+    c->keep_alive = req->keep_alive && !t->draining && !c->leaving &&
                     !(t->limits.requests && s->requests >= t->limits.requests);
     c->expects = req->expect_continue && req->framing != H1_NO_BODY;
     c->paused = c->responded = c->response_done = false;
@@ -762,7 +779,7 @@ static void read_more(struct h1_conn *c)
         }
     }
     /* Nobody reads now, but a client that is gone must be noticed: its exchange is to be ended. */
-    if (c->state == CONN_BUSY && c->sock.hup && !c->in.n && !c->sock.ssl)
+    if (c->state == CONN_BUSY && c->sock.hup && !c->in.n && sock_at_end(&c->sock))
         on_end_of_file(c, false);
 }
 
@@ -809,15 +826,78 @@ static void on_moved(struct sock *s)
         set_timer(c);
 }
 
+/* ---- TLS
+ * ------------------------------------------------------------------------------------------- */
+
+static void on_open(struct sock *s)
+{
+    struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
+
+    tls_peer_learn(c->tls, s->ssl);
+    go(c, CONN_IDLE);
+    loop_timer(loop_of(c), &c->timer, c->server->thread->limits.head_ms);
+}
+
+static enum reason handshake_reason(const struct h1_conn *c)
+{
+    int code = ERR_GET_REASON(ERR_peek_last_error());
+
+    if (c->tls->why)
+        return c->tls->why;
+    if (code == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE || tls_verify_failed(c->sock.ssl))
+        return REASON_TLS_CLIENT_UNVERIFIED;
+    return REASON_TLS_CLIENT_FAILED;
+}
+
+static void log_handshake(const struct h1_conn *c, enum reason why)
+{
+    struct str name = c->tls->name.p ? c->tls->name : STR("-");
+    struct arena a;
+
+    if (!log_enabled(reasons[why].level))
+        return;
+    arena_init(&a, NULL);
+    struct str detail = tls_error(c->sock.ssl, &a);
+    bool known = c->tls->why || why == REASON_TLS_CLIENT_TIMEOUT; /* OpenSSL has nothing to add */
+    log_write(reasons[why].level, "client %s, server name %.*s: %s%s%.*s", c->peer_text,
+              STR_ARG(name), reasons[why].text, known ? "" : ": ", known ? 0 : (int)detail.n,
+              detail.p);
+    arena_fini(&a);
+}
+
+/* Whoever began with a method's first letter speaks HTTP, and gets an answer in it (as from nginx).
+ * Else the alert is sent already: what the client may have sent meanwhile is read away, so that it
+ * gets there. */
+static void handshake_failed(struct h1_conn *c)
+{
+    bool http = c->sock.first >= 'A' && c->sock.first <= 'Z';
+    enum reason why = http ? REASON_HTTP_TO_TLS_PORT : handshake_reason(c);
+
+    if (!http)
+        log_handshake(c, why);
+    sock_plain(&c->sock);
+    if (http) {
+        note_refusal(c, why);
+        write_page(c, why);
+    } else {
+        c->server->thread->count.by_reason[why]++;
+    }
+    linger(c);
+}
+
 static void on_failed(struct sock *s, enum reason why)
 {
     struct h1_conn *c = CONTAINER(s, struct h1_conn, sock);
 
+    if (c->state == CONN_HANDSHAKE) {
+        handshake_failed(c);
+        return;
+    }
     abort_conn(c, why ? why : REASON_CLIENT_RESET);
 }
 
 static const struct sock_ops sock_callbacks = {
-    .open = NULL,
+    .open = on_open,
     .readable = on_readable,
     .drained = on_drained,
     .moved = on_moved,
@@ -841,7 +921,8 @@ static void send_is_late(struct h1_conn *c)
 static void idle_is_over(struct h1_conn *c)
 {
     if (!c->sock.queue.n) {
-        close_conn(c, c->server->thread->draining ? REASON_DRAIN : REASON_KEEPALIVE_END, false);
+        bool ending = c->server->thread->draining || c->leaving;
+        close_conn(c, ending ? REASON_DRAIN : REASON_KEEPALIVE_END, false);
     } else if (sock_took(&c->sock) || !c->sending) {
         c->sending = true;
         loop_timer(loop_of(c), &c->timer, c->server->thread->limits.send_ms);
@@ -855,6 +936,10 @@ static void on_timer(struct timer *t)
     struct h1_conn *c = CONTAINER(t, struct h1_conn, timer);
 
     switch ((enum state)c->state) {
+    case CONN_HANDSHAKE:
+        log_handshake(c, REASON_TLS_CLIENT_TIMEOUT);
+        close_conn(c, REASON_TLS_CLIENT_TIMEOUT, false);
+        return;
     case CONN_IDLE:
         idle_is_over(c);
         return;
@@ -885,17 +970,29 @@ static void on_timer(struct timer *t)
 /* ---- The server's side
  * ------------------------------------------------------------------------------ */
 
-void h1_server_accept(struct server *s, int fd, const struct addr *peer)
+static void begin_tls(struct h1_conn *c)
+{
+    c->tls = mem_zero(sizeof(*c->tls));
+    c->tls->find = c->server->find;
+    c->tls->arg = c->server->owner;
+    c->stream.tls = c->tls;
+    sock_tls(&c->sock, tls_server_accept(c->server->tls, c->tls));
+}
+
+void h1_server_accept(struct server *s, int fd, const struct addr *peer, uint64_t listener,
+                      bool tls)
 {
     struct thread *t = s->thread;
     struct h1_conn *c = mem_zero(sizeof(*c));
     socklen_t n = sizeof(c->local);
 
-    if (!sock_init(&c->sock, &t->loop, t->out, fd, SOCK_OPEN, &sock_callbacks)) {
+    if (!sock_init(&c->sock, &t->loop, t->out, fd, tls ? SOCK_HANDSHAKE : SOCK_OPEN,
+                   &sock_callbacks)) {
         free(c);
         return;
     }
     c->server = s;
+    c->listener = listener;
     c->peer = *peer;
     getsockname(fd, &c->local.sa, &n);
     c->stream = (struct stream){.ops = &ops,
@@ -905,6 +1002,8 @@ void h1_server_accept(struct server *s, int fd, const struct addr *peer)
                                 .local = &c->local,
                                 .connection = ++t->connections};
     c->stream.client_text = str_make(c->peer_text, sock_addr_text(&peer->sa, c->peer_text, false));
+    if (tls)
+        begin_tls(c);
     buf_init(&c->in, t->limits.head.head_bytes + 2 * (size_t)INBOX_BYTES);
     buf_init(&c->trailer_bytes, 16384);
     timer_init(&c->timer, on_timer);
@@ -912,16 +1011,32 @@ void h1_server_accept(struct server *s, int fd, const struct addr *peer)
     list_append(&s->connections, &c->link);
     s->count++;
     t->count.accepted++;
-    c->state = CONN_IDLE;
+    c->state = tls ? CONN_HANDSHAKE : CONN_IDLE;
     loop_timer(&t->loop, &c->timer, t->limits.head_ms);
+}
+
+/* One that has nothing under way gets a moment for what may be on its way. */
+static void hurry(struct h1_conn *c)
+{
+    if (c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_HANDSHAKE)
+        set_timer(c);
 }
 
 void h1_server_drain(struct server *s)
 {
+    for (struct list *l = s->connections.next; l != &s->connections; l = l->next)
+        hurry(CONTAINER(l, struct h1_conn, link));
+}
+
+void h1_server_drain_of(struct server *s, uint64_t listener)
+{
     for (struct list *l = s->connections.next; l != &s->connections; l = l->next) {
         struct h1_conn *c = CONTAINER(l, struct h1_conn, link);
-        if (c->state == CONN_IDLE || c->state == CONN_HEAD)
-            set_timer(c);
+        if (c->listener != listener)
+            continue;
+        c->leaving = true;
+        c->keep_alive = false;
+        hurry(c);
     }
 }
 
@@ -929,7 +1044,8 @@ void h1_server_close_all(struct server *s)
 {
     while (!list_empty(&s->connections)) {
         struct h1_conn *c = CONTAINER(s->connections.next, struct h1_conn, link);
-        if (c->state == CONN_IDLE || c->state == CONN_LINGER || c->state == CONN_HEAD)
+        if (c->state == CONN_IDLE || c->state == CONN_LINGER || c->state == CONN_HEAD ||
+            c->state == CONN_HANDSHAKE)
             close_conn(c, REASON_DRAIN, false);
         else
             abort_conn(c, REASON_DRAIN);

@@ -13,8 +13,12 @@
 enum { BACKLOG = 4096, ACCEPTS_PER_EVENT = 64, ACCEPT_PAUSE_MS = 100 };
 
 struct listener {
+    struct grave grave; /* first: loop_bury frees the whole */
     struct io io;
     struct server *server;
+    struct addr addr;
+    uint64_t number;
+    bool tls;
     struct timer pause; /* while the process is out of descriptors */
     struct listener *next;
 };
@@ -86,7 +90,7 @@ static bool accept_one(struct listener *l)
 
     if (fd < 0)
         return false;
-    h1_server_accept(l->server, fd, &peer);
+    h1_server_accept(l->server, fd, &peer, l->number, l->tls);
     return true;
 }
 
@@ -145,25 +149,62 @@ bool server_may_listen(const struct addr *addr, struct arena *a, struct str *err
     return true;
 }
 
-bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
-                   struct str *err)
+int server_socket(const struct addr *addr, bool reuseport, struct arena *a, struct str *err)
 {
     int fd = listening_socket(addr, reuseport);
 
-    if (fd < 0) {
+    if (fd < 0)
         listen_error(addr, a, err);
-        return false;
-    }
+    return fd;
+}
+
+void server_set_tls(struct server *s, struct tls_server *tls, tls_find_fn *find)
+{
+    s->tls = tls;
+    s->find = find;
+}
+
+bool server_adopt(struct server *s, int fd, const struct addr *addr, bool tls, struct arena *a,
+                  struct str *err)
+{
     struct listener *l = mem_zero(sizeof(*l));
+
     l->io = (struct io){.fd = fd, .on_event = on_acceptable};
     l->server = s;
+    l->addr = *addr;
+    l->number = ++s->nlisteners;
+    l->tls = tls;
     timer_init(&l->pause, on_pause_over);
+    if (!loop_watch_level(&s->thread->loop, &l->io, EPOLLIN)) {
+        *err = arena_printf(a, "cannot watch a listener: %s", strerrordesc_np(errno));
+        close(fd);
+        free(l);
+        return false;
+    }
     l->next = s->listeners;
     s->listeners = l;
-    if (loop_watch_level(&s->thread->loop, &l->io, EPOLLIN))
-        return true;
-    *err = arena_printf(a, "cannot watch a listener: %s", strerrordesc_np(errno));
-    return false;
+    return true;
+}
+
+bool server_listen(struct server *s, const struct addr *addr, bool tls, bool reuseport,
+                   struct arena *a, struct str *err)
+{
+    int fd = server_socket(addr, reuseport, a, err);
+
+    return fd >= 0 && server_adopt(s, fd, addr, tls, a, err);
+}
+
+static void release(struct grave *g)
+{
+    free(g);
+}
+
+static void close_listener(struct server *s, struct listener *l)
+{
+    timer_clear(&s->thread->loop.timers, &l->pause);
+    loop_unwatch(&s->thread->loop, &l->io);
+    close(l->io.fd);
+    loop_bury(&s->thread->loop, &l->grave, release);
 }
 
 static void close_listeners(struct server *s)
@@ -171,12 +212,7 @@ static void close_listeners(struct server *s)
     while (s->listeners) {
         struct listener *l = s->listeners;
         s->listeners = l->next;
-        timer_clear(&s->thread->loop.timers, &l->pause);
-        loop_unwatch(&s->thread->loop, &l->io);
-        close(l->io.fd);
-        /* An event of this turn may still name it. */
-        l->next = s->closed_listeners;
-        s->closed_listeners = l;
+        close_listener(s, l);
     }
 }
 
@@ -186,16 +222,30 @@ void *stream_server_owner(const struct stream *s)
 }
 
 /* Whom the kernel has already let in is served: closing the listener would reset them. */
-static void accept_waiting(struct server *s)
+static void accept_waiting(struct listener *l)
 {
-    for (struct listener *l = s->listeners; l; l = l->next)
-        for (int i = 0; i < BACKLOG && accept_one(l); i++) {
-        }
+    for (int i = 0; i < BACKLOG && accept_one(l); i++) {
+    }
+}
+
+void server_unlisten(struct server *s, const struct addr *addr)
+{
+    for (struct listener **at = &s->listeners; *at; at = &(*at)->next) {
+        struct listener *l = *at;
+        if (memcmp(&l->addr, addr, sizeof(*addr)) != 0)
+            continue;
+        accept_waiting(l);
+        *at = l->next;
+        h1_server_drain_of(s, l->number);
+        close_listener(s, l);
+        return;
+    }
 }
 
 void server_drain(struct server *s)
 {
-    accept_waiting(s);
+    for (struct listener *l = s->listeners; l; l = l->next)
+        accept_waiting(l);
     close_listeners(s);
     s->draining = true;
     h1_server_drain(s);
@@ -228,10 +278,5 @@ void server_free(struct server *s)
 {
     s->on_empty = NULL;
     server_close(s);
-    while (s->closed_listeners) {
-        struct listener *l = s->closed_listeners;
-        s->closed_listeners = l->next;
-        free(l);
-    }
     free(s);
 }

@@ -9,10 +9,22 @@ struct server;
 
 /* Connections accepted by this server call the handler. The thread must outlive it. */
 struct server *server_new(struct thread *t, const struct stream_handler *handler, void *owner);
-/* Listens on addr. reuseport: several threads listen on the same address, and the kernel shares
- * connections out (SO_REUSEPORT). False with a message in the arena. */
-bool server_listen(struct server *s, const struct addr *addr, bool reuseport, struct arena *a,
-                   struct str *err);
+/* How this server speaks TLS, for listeners that ask for it: find is called with the server's
+ * owner. */
+void server_set_tls(struct server *s, struct tls_server *tls, tls_find_fn *find);
+/* A listening socket on addr, which has nothing of a thread yet. reuseport: several threads listen
+ * on the same address, and the kernel shares connections out (SO_REUSEPORT). -1 with a message. */
+int server_socket(const struct addr *addr, bool reuseport, struct arena *a, struct str *err);
+/* Accepts what comes on the socket, which becomes the server's. On the server's thread, or before
+ * it runs. False with a message in the arena; the socket is closed. */
+bool server_adopt(struct server *s, int fd, const struct addr *addr, bool tls, struct arena *a,
+                  struct str *err);
+/* server_socket and server_adopt. */
+bool server_listen(struct server *s, const struct addr *addr, bool tls, bool reuseport,
+                   struct arena *a, struct str *err);
+/* Stops listening there, having accepted who was waiting; what was accepted there comes to its end
+ * as in server_drain. */
+void server_unlisten(struct server *s, const struct addr *addr);
 /* Whether nobody listens on addr yet. With reuseport two programs of one user would share an
  * address, and each answer some of the requests, without a word: this is asked once, before the
  * threads listen. False with a message in the arena. */

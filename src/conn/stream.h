@@ -8,6 +8,7 @@
 #include "base/reason.h"
 #include "conn/thread.h"
 #include "http/h1.h"
+#include "loop/tls_server.h"
 
 struct stream;
 
@@ -57,8 +58,8 @@ struct stream {
     uint64_t page;               /* of these: body of an error page that was not the handler's */
     uint64_t received;           /* bytes of the request, head included */
     unsigned requests;           /* requests on this connection, this one included */
-    bool tls;
-    bool body_coming; /* a request body is (still) to come */
+    const struct tls_peer *tls;  /* NULL: plain */
+    bool body_coming;            /* a request body is (still) to come */
     bool close; /* set by the handler before it responds: the connection ends with this response */
 };
 

@@ -2,6 +2,7 @@
 /* Who the client is: the peer of the connection, or, when the peer is a proxy that may say so, the
  * one whom its header names (nginx: real_ip; APISIX: trusted_addresses). */
 #include "base/mem.h"
+#include "base/regex.h"
 #include "conn/server.h"
 #include "exchange/exchange.h"
 #include "exchange/worker.h"
@@ -97,4 +98,40 @@ void find_client(struct exchange *ex)
     }
     if (!ex->peer_trusted)
         drop_claims(ex);
+}
+
+/* ---- Certificates of clients ---- */
+
+static bool is_skipped(const struct site *site, struct str path)
+{
+    for (unsigned i = 0; i < site->nskip; i++)
+        if (regex_match(site->skip[i], path, 0, NULL) == 1)
+            return true;
+    return false;
+}
+
+/* A kept connection that was verified by other authorities than those of now counts for nothing. */
+static bool is_verified(const struct tls_peer *peer, const struct site *site)
+{
+    return peer->cert && peer->verified == X509_V_OK && peer->client.a == site->tls.client.a &&
+           peer->client.b == site->tls.client.b;
+}
+
+static bool is_mutual(const struct site *site)
+{
+    return site && site->tls.authorities;
+}
+
+enum reason client_tls_check(struct exchange *ex)
+{
+    const struct snapshot *snap = ex->hold->snapshot;
+    const struct tls_peer *peer = ex->from->tls;
+    struct str name = peer->name.p ? peer->name : ex->worker->config->fallback_sni;
+    const struct site *site = snapshot_site(snap, name);
+
+    if (is_mutual(site) && !is_skipped(site, ex->path) && !is_verified(peer, site))
+        return REASON_MTLS_NOT_VERIFIED;
+    if (!str_eq(ex->host, name) && is_mutual(snapshot_site(snap, ex->host)))
+        return REASON_MTLS_OTHER_NAME;
+    return REASON_NONE;
 }

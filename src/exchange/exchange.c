@@ -242,6 +242,11 @@ static bool read_target(struct exchange *ex)
         return false;
     }
     find_host(ex);
+    if (ex->down->tls && ex->hold->snapshot->mutual && (why = client_tls_check(ex))) {
+        ex->down->close = true; /* the next one begins with a handshake */
+        exchange_fail(ex, why);
+        return false;
+    }
     if (ex->req.head.first[HEADER_CONNECTION])
         h1_drop_connection_named(&ex->req.head);
     return true;

@@ -187,6 +187,10 @@ void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain);
 
 /* Sets client, client_text and peer_trusted (real_ip_header, trusted_addresses). */
 void find_client(struct exchange *ex);
+/* Whether a client that came over TLS may ask for this: where its server name, or the host that it
+ * asks for, wants certificates of clients. REASON_NONE: it may. For snapshots with `mutual`.
+ * APISIX: init.lua, verify_https_client. */
+enum reason client_tls_check(struct exchange *ex);
 
 /* ---- proxy.c: the upstream side ---- */
 

@@ -146,6 +146,17 @@ static struct str server_name(struct exchange *ex)
     return authority.n && uri_host_split(authority, &host, &port) ? host : ex->pick.node->host;
 }
 
+/* What is shown to the upstream; NULL: nothing. False: what should be cannot. */
+static bool find_identity(struct exchange *ex, struct tls_identity **out)
+{
+    const struct upstream *u = ex->upstream;
+
+    *out = u->identity_id.p ? snapshot_identity(ex->hold->snapshot, u->identity_id) : u->identity;
+    if (!*out)
+        return !u->identity_id.p;
+    return tls_identity_is_good(*out);
+}
+
 static void start_try(struct exchange *ex)
 {
     struct worker *w = ex->worker;
@@ -155,7 +166,12 @@ static void start_try(struct exchange *ex)
                                  .idle_ms = u->keepalive_idle_ms};
     bool tls = ex->up_tls_set ? ex->up_tls : u->tls;
     struct str name = tls ? server_name(ex) : STR_NONE;
+    struct tls_identity *identity = NULL;
 
+    if (tls && !find_identity(ex, &identity)) {
+        exchange_fail(ex, REASON_TLS_NO_IDENTITY);
+        return;
+    }
     ex->tries++;
     ex->try_us = w->thread.loop.now_us;
     if (!ex->first_try_us)
@@ -166,7 +182,7 @@ static void start_try(struct exchange *ex)
     if (ex->pool)
         pool_drop(ex->pool);
     ex->pool = live_pool(w->live, &ex->pick.addr, tls,
-                         w->config->verify_upstreams && !u->verify_off, name);
+                         w->config->verify_upstreams && !u->verify_off, name, identity);
     pool_hold(ex->pool);
     /* What must not be sent twice is not sent on a connection that may be closing. */
     bool careful = !method_is_idempotent(sent_method(ex));

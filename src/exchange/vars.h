@@ -50,6 +50,12 @@ value_fn value_arg;
 /* How much of a body such variables are looked for in. */
 size_t body_need_max(const struct exchange *ex, enum body_need need);
 
+/* ---- vars_tls.c: of the client's TLS; absent on plain connections ---- */
+
+var_fn var_ssl_protocol, var_ssl_cipher, var_ssl_server_name, var_ssl_session_reused,
+    var_ssl_client_verify, var_ssl_client_s_dn, var_ssl_client_i_dn, var_ssl_client_serial,
+    var_ssl_client_fingerprint, var_ssl_client_raw_cert;
+
 /* ---- Texts ---- */
 
 struct text_part {

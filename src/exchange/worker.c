@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/panic.h"
@@ -106,13 +107,77 @@ static void on_drain_over(struct timer *t)
     end_now(w);
 }
 
+/* ---- Listeners
+ * ------------------------------------------------------------------------------------- */
+
+static const struct tls_site *find_site(void *owner, struct str name)
+{
+    struct worker *w = owner;
+    const struct site *site = snapshot_site(w->hold->snapshot,
+                                            name.p ? name : w->config->fallback_sni);
+
+    return site ? &site->tls : NULL;
+}
+
 static bool listen_all(struct worker *w, struct arena *a, struct str *err)
 {
-    for (unsigned i = 0; i < w->config->nlisten; i++)
-        if (!server_listen(w->server, &w->config->listen[i], true, a, err))
+    server_set_tls(w->server, w->config->tls, find_site);
+    for (unsigned i = 0; i < w->config->nlisten; i++) {
+        const struct listen_addr *l = &w->config->listen[i];
+        if (!server_listen(w->server, &l->addr, l->tls, true, a, err))
             return false;
+    }
     return true;
 }
+
+struct listen_message {
+    struct message message;
+    struct worker *worker;
+    struct listen_change change; /* its lists are behind the struct, then the sockets */
+    const int *sockets;
+};
+
+static void on_listen(struct message *m)
+{
+    struct listen_message *l = CONTAINER(m, struct listen_message, message);
+    struct arena a;
+    struct str err;
+
+    arena_init(&a, NULL);
+    for (unsigned i = 0; i < l->change.ndrop; i++)
+        server_unlisten(l->worker->server, &l->change.drop[i].addr);
+    for (unsigned i = 0; i < l->change.nadd; i++) {
+        const struct listen_addr *add = &l->change.add[i];
+        if (l->worker->thread.draining)
+            close(l->sockets[i]);
+        else if (!server_adopt(l->worker->server, l->sockets[i], &add->addr, add->tls, &a, &err))
+            log_error("worker %u: %.*s", l->worker->thread.index, STR_ARG(err));
+    }
+    arena_fini(&a);
+    free(l);
+}
+
+void worker_listen(struct worker *w, const struct listen_change *change, const int *sockets)
+{
+    size_t add = change->nadd * sizeof(*change->add), drop = change->ndrop * sizeof(*change->drop);
+    struct listen_message *l = mem_zero(sizeof(*l) + add + drop + change->nadd * sizeof(int));
+    struct listen_addr *behind = (struct listen_addr *)(l + 1);
+
+    l->message.run = on_listen;
+    l->worker = w;
+    l->change = (struct listen_change){behind, behind + change->nadd, change->nadd, change->ndrop};
+    l->sockets = (const int *)(behind + change->nadd + change->ndrop);
+    if (add)
+        memcpy(behind, change->add, add);
+    if (drop)
+        memcpy(behind + change->nadd, change->drop, drop);
+    if (change->nadd)
+        memcpy(behind + change->nadd + change->ndrop, sockets, change->nadd * sizeof(int));
+    loop_post(&w->thread.loop, &l->message);
+}
+
+/* ---- Birth
+ * ----------------------------------------------------------------------------------------- */
 
 struct worker *worker_new(unsigned index, const struct worker_config *config,
                           const struct snapshot *first, struct arena *a, struct str *err)

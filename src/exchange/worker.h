@@ -16,6 +16,18 @@ struct jobs;
 struct log_file;
 struct peers;
 
+struct listen_addr {
+    struct addr addr;
+    bool tls;
+};
+
+/* A change of the listeners: sockets that are a worker's from now on, addresses that are no more.
+ */
+struct listen_change {
+    const struct listen_addr *add, *drop;
+    unsigned nadd, ndrop;
+};
+
 /* What all workers are told at start; const afterwards. Strings outlive the workers. */
 struct worker_config {
     struct conn_limits limits;
@@ -37,7 +49,9 @@ struct worker_config {
     bool strip_path_params; /* normalize_uri_like_servlet */
     size_t post_arg_max;    /* bytes of a body that post_arg.… is looked for in */
     size_t graphql_max;
-    struct addr *listen;
+    struct tls_server *tls;
+    struct str fallback_sni; /* lower case; absent: none */
+    const struct listen_addr *listen;
     unsigned nlisten;
     const struct access_log *access_log; /* NULL: none */
     struct jobs *jobs;
@@ -80,6 +94,9 @@ void worker_publish(struct worker *w, const struct snapshot *snapshot);
 /* The version of the snapshot that exchanges begin with; 0 before the thread runs. From any thread.
  */
 uint64_t worker_serving(const struct worker *w);
+/* From another thread: takes over one socket for each address that is added, and drains what is
+ * dropped. What is behind the pointers is copied. */
+void worker_listen(struct worker *w, const struct listen_change *change, const int *sockets);
 /* From another thread: stop accepting, finish what runs, give the clients their last bytes, end
  * within drain_ms. */
 void worker_drain(struct worker *w);

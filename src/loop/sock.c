@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
@@ -76,10 +77,82 @@ int sock_connect(const struct sockaddr *addr, socklen_t n)
     return -1;
 }
 
+/* ---- What TLS reads from and writes to ---------------------------------------------------------
+ */
+
+static int bio_read(BIO *bio, char *p, size_t n, size_t *got)
+{
+    struct sock *s = BIO_get_data(bio);
+    ssize_t r = recv(s->io.fd, p, n, 0);
+
+    BIO_clear_retry_flags(bio);
+    s->emptied = r < 0 || (size_t)r < n;
+    if (r > 0) {
+        if (!s->first)
+            s->first = *p;
+        *got = (size_t)r;
+        return 1;
+    }
+    if (r == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    else if (errno == EAGAIN || errno == EINTR)
+        BIO_set_retry_read(bio);
+    return 0;
+}
+
+static int bio_write(BIO *bio, const char *p, size_t n, size_t *put)
+{
+    struct sock *s = BIO_get_data(bio);
+    ssize_t w = send(s->io.fd, p, n, MSG_NOSIGNAL);
+
+    BIO_clear_retry_flags(bio);
+    if (w > 0) {
+        *put = (size_t)w;
+        return 1;
+    }
+    if (w < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return 0;
+}
+
+static long bio_ctrl(BIO *bio, int command, long n, void *p)
+{
+    (void)n;
+    (void)p;
+    if (command == BIO_CTRL_EOF)
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+
+static void bio_make_method(void)
+{
+    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sock");
+    BIO_meth_set_read_ex(bio_method, bio_read);
+    BIO_meth_set_write_ex(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
 void sock_tls(struct sock *s, SSL *ssl)
 {
     ASSERT(!s->ssl);
+    pthread_once(&bio_once, bio_make_method);
+    BIO *bio = BIO_new(bio_method);
+    BIO_set_data(bio, s);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
     s->ssl = ssl;
+}
+
+void sock_plain(struct sock *s)
+{
+    ASSERT(s->ssl && s->state == SOCK_HANDSHAKE);
+    SSL_free(s->ssl);
+    ERR_clear_error();
+    s->ssl = NULL;
+    s->state = SOCK_OPEN;
 }
 
 /* ---- Connecting ---------------------------------------------------------------------------------
@@ -326,8 +399,12 @@ static ssize_t read_tls(struct sock *s, char *p, size_t n)
     size_t got;
 
     ERR_clear_error();
-    if (SSL_read_ex(s->ssl, p, n, &got))
+    if (SSL_read_ex(s->ssl, p, n, &got)) {
+        /* As in sock_read: nothing is left here or in the kernel. */
+        if (s->emptied && !s->hup && !SSL_has_pending(s->ssl))
+            s->readable = false;
         return (ssize_t)got;
+    }
     switch (SSL_get_error(s->ssl, 0)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
@@ -365,12 +442,28 @@ ssize_t sock_read(struct sock *s, char *p, size_t n)
     return -2;
 }
 
+bool sock_at_end(struct sock *s)
+{
+    char byte;
+    size_t n;
+
+    if (!s->ssl)
+        return true;
+    ERR_clear_error();
+    if (SSL_peek_ex(s->ssl, &byte, 1, &n))
+        return false;
+    int e = SSL_get_error(s->ssl, 0);
+    return e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE;
+}
+
 static void on_event(struct io *io, uint32_t events)
 {
     struct sock *s = sock_of(io);
 
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         s->readable = true;
+        s->emptied = false;
+    }
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         s->hup = true;
     switch (s->state) {

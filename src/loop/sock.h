@@ -31,7 +31,7 @@ struct outbox *outbox_new(struct loop *loop);
 enum sock_state { SOCK_CONNECTING, SOCK_HANDSHAKE, SOCK_OPEN, SOCK_CLOSED };
 
 struct sock_ops {
-    /* Connected, and the handshake is done. For accepted plain sockets not called. */
+    /* Connected, and the handshake is done. Not called for accepted plain sockets. */
     void (*open)(struct sock *s);
     /* There may be something to read, or the peer is gone (see hup). Read until a short read. */
     void (*readable)(struct sock *s);
@@ -59,6 +59,8 @@ struct sock {
     bool readable; /* an edge was seen and not yet read away */
     bool hup;      /* the peer has closed its side, or the connection failed */
     bool full;     /* the queue passed SOCK_QUEUE_HIGH and has not drained */
+    char first;    /* TLS: the first byte that came; 0: none yet */
+    bool emptied;  /* TLS: the last read was short, and no edge came since */
     bool broken;   /* a write failed */
 };
 
@@ -69,12 +71,19 @@ bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd, en
 /* Starts connecting to addr; -1, with errno, when the kernel refuses at once. The result is for
  * sock_init. */
 int sock_connect(const struct sockaddr *addr, socklen_t n);
-/* TLS starts when the connection stands; ssl becomes the socket's. Before the first event. */
+/* TLS starts when the connection stands; ssl becomes the socket's. Before the first event. For an
+ * accepted connection the socket begins as SOCK_HANDSHAKE. */
 void sock_tls(struct sock *s, SSL *ssl);
+/* In ops->failed of a handshake, whose alert is sent: the socket goes on without TLS, so that what
+ * still comes can be read away, and the peer gets the alert instead of a reset. */
+void sock_plain(struct sock *s);
 
 /* Bytes read (> 0), 0: end of file, -1: nothing there now, -2: failed. Clears `readable` when all
  * was read. */
 ssize_t sock_read(struct sock *s, char *p, size_t n);
+
+/* Whether, with hup, nothing but the end is left to read. TLS: looks at what is there. */
+bool sock_at_end(struct sock *s);
 
 /* Queues bytes to be sent, in order. Copies what it keeps. Failures are told later by ops->failed.
  */

@@ -22,13 +22,8 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err)
+void tls_context_set_modes(SSL_CTX *ctx)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-
-    if (memory_index < 0)
-        memory_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
     /* One read takes the record's head and body, often several records. */
@@ -36,6 +31,16 @@ SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, st
     /* A peer that closes without close_notify is an end of file; framing tells whether it was too
      * early. */
     SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
+}
+
+SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (memory_index < 0)
+        memory_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    tls_context_set_modes(ctx);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_new_session);
     SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
@@ -76,15 +81,19 @@ static void set_name(SSL *ssl, const char *name)
     SSL_set1_host(ssl, name);
 }
 
-SSL *tls_client_new(SSL_CTX *ctx, int fd, struct str server_name, struct tls_session *memory)
+SSL *tls_client_new(SSL_CTX *ctx, struct str server_name, struct tls_identity *identity,
+                    struct tls_session *memory)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
     SSL *ssl = SSL_new(ctx);
     char *name = str_dup(server_name);
 
-    SSL_set_fd(ssl, fd);
     set_name(ssl, name);
     free(name);
+    if (identity && !tls_identity_use(identity, ssl)) {
+        SSL_free(ssl);
+        return NULL;
+    }
     SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1);
     SSL_set_ex_data(ssl, memory_index, memory);
     if (memory && memory->session)

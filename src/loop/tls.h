@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "loop/tls_identity.h"
 
 /* A context for connections to upstreams. Trusts the system's authorities (SSL_CERT_FILE and
  * SSL_CERT_DIR are honoured) and those in ca_file (PEM; absent: none more). verify false: any
@@ -21,10 +22,15 @@ struct tls_session {
 };
 void tls_session_forget(struct tls_session *s);
 
-/* A client connection over fd. server_name is sent as SNI and checked against the certificate when
- * the context verifies; an IP address is checked as such and not sent (RFC 6066 §3). memory may be
- * NULL; it must outlive the connection. */
-SSL *tls_client_new(SSL_CTX *ctx, int fd, struct str server_name, struct tls_session *memory);
+/* How sockets use OpenSSL, of servers and clients alike. */
+void tls_context_set_modes(SSL_CTX *ctx);
+
+/* A client connection. server_name is sent as SNI and checked against the certificate when the
+ * context verifies; an IP address is checked as such and not sent (RFC 6066 §3). identity is shown
+ * when the server asks; NULL: none. memory may be NULL; it must outlive the connection. NULL: the
+ * identity cannot be used. */
+SSL *tls_client_new(SSL_CTX *ctx, struct str server_name, struct tls_identity *identity,
+                    struct tls_session *memory);
 
 /* Why the last operation on ssl failed, for logs: OpenSSL's reason or the verification's. */
 struct str tls_error(SSL *ssl, struct arena *a);

@@ -458,9 +458,9 @@ unsigned live_endpoints(struct live *l, const struct upstream *u)
 }
 
 struct pool *live_pool(struct live *l, const struct addr *addr, bool tls, bool verify,
-                       struct str server_name)
+                       struct str server_name, struct tls_identity *identity)
 {
     SSL_CTX *ctx = !tls ? NULL : verify ? l->env.tls_verified : l->env.tls_unverified;
 
-    return pools_get(l->env.pools, addr, ctx, server_name);
+    return pools_get(l->env.pools, addr, ctx, server_name, identity);
 }

@@ -50,8 +50,9 @@ void live_follow(struct live *l, const struct snapshot *s);
 /* How many endpoints the upstream has now (weight above 0). */
 unsigned live_endpoints(struct live *l, const struct upstream *u);
 
-/* The pool for a picked peer. server_name: for TLS, SNI and verification; verify: check it. */
+/* The pool for a picked peer. server_name: for TLS, SNI and verification; verify: check it;
+ * identity: shown when the peer asks, NULL: none. */
 struct pool *live_pool(struct live *l, const struct addr *addr, bool tls, bool verify,
-                       struct str server_name);
+                       struct str server_name, struct tls_identity *identity);
 
 #endif

@@ -45,6 +45,7 @@ struct pools *pools_new(struct thread *t)
 
 static void pool_free(struct pool *p)
 {
+    tls_identity_put(p->target.identity);
     tls_session_forget(&p->session);
     free((void *)(uintptr_t)p->target.server_name.p);
     free(p);
@@ -113,12 +114,15 @@ void pools_free(struct pools *p)
     free(p);
 }
 
-static uint64_t peer_hash(const struct addr *addr, SSL_CTX *tls, struct str name)
+static uint64_t peer_hash(const struct addr *addr, SSL_CTX *tls, struct str name,
+                          const struct tls_identity *identity)
 {
     uint64_t h = hash_stable(str_make((const char *)addr, sizeof(*addr)));
 
     if (!tls)
         return h;
+    if (identity)
+        h ^= tls_identity_hash(identity).a;
     return h ^ (hash_stable(name) * 31) ^ ((uint64_t)(uintptr_t)tls >> 4);
 }
 
@@ -140,8 +144,16 @@ static void grow(struct pools *p)
     p->nbuckets = n;
 }
 
+static bool same_identity(const struct tls_identity *a, const struct tls_identity *b)
+{
+    if (!a || !b)
+        return a == b;
+    struct hash128 of_a = tls_identity_hash(a), of_b = tls_identity_hash(b);
+    return of_a.a == of_b.a && of_a.b == of_b.b;
+}
+
 static struct pool *pool_new(struct pools *p, const struct addr *addr, SSL_CTX *tls,
-                             struct str name)
+                             struct str name, struct tls_identity *identity)
 {
     struct pool *one = mem_zero(sizeof(*one));
 
@@ -151,22 +163,26 @@ static struct pool *pool_new(struct pools *p, const struct addr *addr, SSL_CTX *
     one->target.session = &one->session;
     if (tls)
         one->target.server_name = str_make(str_dup(name), name.n);
+    if (tls && identity)
+        one->target.identity = tls_identity_get(identity);
     list_init(&one->idle);
     one->addr_n = sock_addr_text(&addr->sa, one->addr_text, true);
     return one;
 }
 
-struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls, struct str name)
+struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls, struct str name,
+                       struct tls_identity *identity)
 {
-    uint64_t hash = peer_hash(addr, tls, name);
+    uint64_t hash = peer_hash(addr, tls, name, identity);
     struct pool **bucket = &p->buckets[hash & (p->nbuckets - 1)];
 
     for (struct pool *one = *bucket; one; one = one->next)
         if (one->hash == hash && one->target.tls == tls &&
             memcmp(&one->target.addr, addr, sizeof(*addr)) == 0 &&
-            (!tls || str_eq(one->target.server_name, name)))
+            (!tls || (str_eq(one->target.server_name, name) &&
+                      same_identity(one->target.identity, identity))))
             return one;
-    struct pool *one = pool_new(p, addr, tls, name);
+    struct pool *one = pool_new(p, addr, tls, name, identity);
     one->hash = hash;
     one->next = *bucket;
     *bucket = one;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pools of kept connections, one thread's: a pool per peer (address, TLS context, server name), as
- * APISIX's keepalive_pool identifies them. Idle ones are reused last in, first out: the warmest
- * connection serves, and the rest grow old and go. */
+/* Pools of kept connections, one thread's: a pool per peer (address, TLS context, server name, the
+ * certificate shown to it), as APISIX's keepalive_pool identifies them. Idle ones are reused last
+ * in, first out: the warmest connection serves, and the rest grow old and go. */
 #ifndef UPSTREAM_POOL_H
 #define UPSTREAM_POOL_H
 
@@ -23,9 +23,10 @@ void pools_free(struct pools *p);
 
 /* The pool of a peer, made when needed. Valid until the turn ends, and while it has connections or
  * is held; of those that nobody needs the latest 256 are kept, since names may come from clients
- * without end. server_name counts only with tls. */
+ * without end. server_name and identity (NULL: none) count only with tls; the pool takes a
+ * reference. */
 struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls,
-                       struct str server_name);
+                       struct str server_name, struct tls_identity *identity);
 /* The pool stays until pool_drop. */
 void pool_hold(struct pool *p);
 void pool_drop(struct pool *p);

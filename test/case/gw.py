@@ -49,6 +49,8 @@ class FreePorts:
 
 
 ports = FreePorts()
+# A loopback address of this run, for ports that have a certain number.
+HERE = f"127.9.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 
 
 class Gateway:
@@ -60,7 +62,7 @@ class Gateway:
         self.access_file = os.path.join(self.folder, "access.log")
         self.process, self.live_at, self.routes, self.env = None, 0.0, 0, {}
         self.settings = {
-            "apisix": {"node_listen": [{"ip": "127.0.0.1", "port": self.port}],
+            "apisix": {"node_listen": [{"ip": "127.0.0.1", "port": self.port}], "ssl": {"enable": False},
                        "control": {"ip": "127.0.0.1", "port": self.control_port}},
             "deployment": {"admin": {
                 "admin_listen": {"ip": "127.0.0.1", "port": self.admin_port},

@@ -7,7 +7,7 @@ from glob import glob
 
 import pytest
 
-from gw import KEY
+from gw import HERE, KEY
 from peer import ROOT
 
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```", re.S | re.M)
@@ -35,7 +35,8 @@ def run(gw, upstream, script):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: os.path.basename(page).removesuffix(".more.md"))
-def test_example(gw, upstream, page):
+def test_example(make_gw, upstream, page):
+    gw = make_gw(apisix={"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9443}]}})
     upstream.on("*").replies.append(echo)
     with open(page, encoding="utf-8") as f:
         blocks = BLOCK.findall(f.read())

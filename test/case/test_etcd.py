@@ -485,7 +485,7 @@ def test_tls_with_a_client_certificate(make_etcd, make_gw, upstream, certs, tmp_
         if gw.process:
             gw.stop()
         gw.settings["deployment"]["etcd"] = on(etcd.url, tls=tls)["deployment"]["etcd"]
-        gw.settings["apisix"]["ssl"] = {"ssl_trusted_certificate": certs["ca"] if trusted else "system"}
+        gw.settings["apisix"]["ssl"] = {"enable": False, "ssl_trusted_certificate": certs["ca"] if trusted else "system"}
         return gw.config(eclusa={"data_dir": os.path.join(gw.folder, folder)})
     for i, (trusted, tls) in enumerate(((True, {**ours, "sni": "localhost"}), (False, {**ours, "verify": False}))):
         assert status_of(stopped_with(trusted, tls, f"good{i}").start(), "/b") == 200

@@ -28,7 +28,7 @@ def test_port_is_taken(gw, tmp_path):
     """Two gateways on one port would each answer some requests; the second says so and ends."""
     path = tmp_path / "config.yaml"
     path.write_text(f"""
-apisix: {{node_listen: [{{ip: 127.0.0.1, port: {gw.port}}}]}}
+apisix: {{node_listen: [{{ip: 127.0.0.1, port: {gw.port}}}], ssl: {{enable: false}}}}
 deployment: {{admin: {{admin_listen: {{ip: 127.0.0.1, port: {gw.admin_port}}}}}}}
 eclusa: {{data_dir: {tmp_path}/data}}
 """)

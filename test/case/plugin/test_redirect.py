@@ -2,6 +2,8 @@
 """redirect: where a client is sent, and when it is not."""
 import pytest
 
+from gw import HERE
+
 pytestmark = [pytest.mark.asan]
 
 
@@ -41,11 +43,11 @@ def test_no_match_goes_on(bench):
 
 @pytest.mark.quick
 @pytest.mark.parametrize("sections, port", [
-    ({}, ":9443"),
+    ({"apisix": {"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9443}]}}}, ":9443"),
     ({"plugin_attr": {"redirect": {"https_port": 8443}}}, ":8443"),
     ({"plugin_attr": {"redirect": {"https_port": 443}}}, ""),
     ({"plugin_attr": {"redirect": {"https_port": 0}}}, ""),
-    ({"apisix": {"ssl": {"listen": [{"port": 9445}]}}}, ":9445"),
+    ({"apisix": {"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9445}]}}}, ":9445"),
     ({"apisix": {"ssl": {"enable": False}}}, ""),
 ])
 def test_http_to_https(make_gw, upstream, sections, port):

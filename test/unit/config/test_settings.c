@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "config/settings.c"
+#include "loop/tls_server.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -120,11 +121,15 @@ static void test_defaults(void **state)
     log_clear();
     load(&l, "# nothing\n");
     const struct settings *s = l.s;
-    assert_int_equal(s->nlisten, 2);
-    assert_str(s->listen[0].ip, "0.0.0.0");
-    assert_str(s->listen[1].ip, "::");
-    assert_int_equal(s->listen[0].port, 9080);
-    assert_int_equal(s->listen[1].port, 9080);
+    assert_int_equal(s->nlisten, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_str(s->listen[i].ip, i % 2 ? "::" : "0.0.0.0");
+        assert_int_equal(s->listen[i].port, i < 2 ? 9080 : 9443);
+        assert_int_equal(s->listen[i].tls, i >= 2);
+    }
+    assert_true(s->ssl.enabled && !s->ssl.tickets && !s->ssl.fallback_sni.p);
+    assert_int_equal(s->ssl.versions, TLS_V1_2 | TLS_V1_3);
+    assert_true(str_starts(s->ssl.ciphers, STR("ECDHE-ECDSA-AES128-GCM-SHA256:")));
     assert_int_equal(s->workers, cpu_count());
     assert_int_equal(s->shutdown_ms, 240000);
     assert_int_equal(s->max_open_files, 20480);
@@ -189,6 +194,12 @@ static const char everything[] =
     "  dns_resolver_valid: 30\n"
     "  resolver_timeout: 0.25\n"
     "  trusted_addresses: [10.0.0.0/8, '::1']\n"
+    "  ssl:\n"
+    "    listen: [{port: 4}, {ip: 127.0.0.2, port: 5}, {ip: '127.0.0.2', port: 5}]\n"
+    "    ssl_protocols: ' TLSv1.1  TLSv1.3'\n"
+    "    ssl_ciphers: HIGH\n"
+    "    ssl_session_tickets: true\n"
+    "    fallback_sni: Example.COM.\n"
     "nginx_config:\n"
     "  error_log: logs/error.log\n"
     "  error_log_level: debug\n"
@@ -287,7 +298,7 @@ static void test_everything_set(void **state)
     log_clear();
     load(&l, everything);
     const struct settings *s = l.s;
-    assert_int_equal(s->nlisten, 4);
+    assert_int_equal(s->nlisten, 6);
     assert_str(s->listen[0].ip, "::1");
     assert_int_equal(s->listen[0].port, 1);
     assert_str(s->listen[1].ip, "0.0.0.0");
@@ -295,6 +306,15 @@ static void test_everything_set(void **state)
     assert_int_equal(s->listen[2].port, 3);
     assert_str(s->listen[3].ip, "127.0.0.2");
     assert_int_equal(s->listen[3].port, 9080);
+    assert_false(s->listen[3].tls);
+    assert_str(s->listen[4].ip, "0.0.0.0");
+    assert_int_equal(s->listen[4].port, 4);
+    assert_str(s->listen[5].ip, "127.0.0.2");
+    assert_true(s->listen[5].tls);
+    assert_int_equal(s->ssl.versions, TLS_V1_1 | TLS_V1_3);
+    assert_str(s->ssl.ciphers, "HIGH");
+    assert_true(s->ssl.tickets);
+    assert_str(s->ssl.fallback_sni, "example.com");
     assert_str(s->server_header, "mine");
     assert_int_equal(s->workers, 1);
     assert_true(s->show_upstream_status);
@@ -324,7 +344,7 @@ static void test_forms(void **state)
     load(&l, "apisix: {node_listen: 8000, enable_server_tokens: false, enable_admin: false}\n"
              "nginx_config: {worker_processes: 3, http: {access_log: 'off'}}\n"
              "deployment:\n  admin:\n    admin_key: ~\n    allow_admin:\n");
-    assert_int_equal(l.s->nlisten, 2);
+    assert_int_equal(l.s->nlisten, 4);
     assert_int_equal(l.s->listen[1].port, 8000);
     assert_str(l.s->server_header, "Eclusa");
     assert_int_equal(l.s->workers, 3);
@@ -387,6 +407,15 @@ static const struct {
      "apisix.trusted_addresses[2]: \"x\" is neither an address nor a network"},
     {"apisix: {ssl: {ssl_trusted_certificate: /no/such/file}}",
      "apisix.ssl.ssl_trusted_certificate: certificate path /no/such/file doesn't exist"},
+    {"apisix: {ssl: {listen: [{ip: x}]}}", "apisix.ssl.listen: \"x\" is not an IP address"},
+    {"apisix: {ssl: {listen: [{port: 9080}]}}",
+     "apisix.ssl.listen: port 9080 is one of apisix.node_listen"},
+    {"apisix: {ssl: {listen: [{port: 9180}]}}",
+     "http listen port 9180 conflicts with deployment.admin.admin_listen"},
+    {"apisix: {ssl: {ssl_protocols: TLSv1.2 SSLv3}}",
+     "apisix.ssl.ssl_protocols: \"SSLv3\" is not a version of TLS that is spoken here (TLSv1.1, "
+     "TLSv1.2, TLSv1.3)"},
+    {"apisix: {ssl: {ssl_protocols: ' '}}", "apisix.ssl.ssl_protocols: no version is named"},
     {"apisix: {data_encryption: {keyring: [0123456789abcdef, secret-but-shor]}}",
      "apisix.data_encryption.keyring[2]: a key has 16 or 32 bytes, this one 15"},
     {"apisix: {data_encryption: {keyring: ''}}",
@@ -536,7 +565,8 @@ static void test_warnings(void **state)
 
     (void)state;
     log_clear();
-    load(&l, "apisix: {enable_http2: true, ssl: {listen: [{port: 9443}]}, nodelisten: 1,\n"
+    load(&l, "apisix: {enable_http2: true, ssl: {ssl_cert: a, listen: [{enable_http3: true}]}, "
+             "nodelisten: 1,\n"
              "  node_listen: [{port: 9081, enable_http2: true}]}\n"
              "nginx_config: {http: {upstream: {keepalive: 1, kepalive: 2}},\n"
              "  http_configuration_snippet: ''}\n"
@@ -546,7 +576,8 @@ static void test_warnings(void **state)
              "discovery: {dns: {}}\nplugin_attr: {anything: {goes: 1}}\nother: {x: 1}\n");
     assert_true(log_has("config: apisix.enable_http2 is known to APISIX but has no effect here "
                         "yet\n"));
-    assert_true(log_has("config: apisix.ssl.listen is known to APISIX but"));
+    assert_true(log_has("config: apisix.ssl.ssl_cert is known to APISIX but"));
+    assert_true(log_has("config: apisix.ssl.listen[1].enable_http3 is not a known key\n"));
     assert_true(log_has("config: apisix.nodelisten is not a known key\n"));
     assert_true(log_has("config: apisix.node_listen[1].enable_http2 is not a known key\n"));
     assert_true(log_has("config: nginx_config.http.upstream.kepalive is not a known key\n"));
@@ -622,7 +653,7 @@ static void test_variables(void **state)
              "    other: $${{{x}}}\n"
              "    open: '${{ECLUSA_TEST_PORT'\n"
              "    key${{ECLUSA_TEST_PORT}}: 1\n");
-    assert_int_equal(l.s->nlisten, 1);
+    assert_int_equal(l.s->nlisten, 2);
     assert_int_equal(l.s->listen[0].port, 7000);
     assert_true(l.s->show_upstream_status);
     x = json_object_get(l.s->plugin_attr, "x");

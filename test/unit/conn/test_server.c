@@ -123,7 +123,7 @@ static int setup(void **state)
     memset(&h, 0, sizeof(h));
     arena_init(&a, NULL);
     h.server = server_new(world.t, &handler, &h);
-    assert_true(server_listen(h.server, &at, false, &a, &err));
+    assert_true(server_listen(h.server, &at, false, false, &a, &err));
     arena_fini(&a);
     return 0;
 }

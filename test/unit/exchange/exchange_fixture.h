@@ -17,7 +17,7 @@
 
 static struct {
     struct arena arena;
-    struct addr listen;
+    struct listen_addr listen;
     struct worker_config config;
     struct builder *builder;
     struct worker *worker;
@@ -59,7 +59,7 @@ static inline void exchange_start(void)
 {
     struct str err;
 
-    gw.listen = addr_here(0);
+    gw.listen = (struct listen_addr){.addr = addr_here(0)};
     gw.config = (struct worker_config){
         .limits = {.head = {.head_bytes = 8192, .uri_bytes = 4096, .headers = 50},
                    .keepalive_ms = 5000,

@@ -217,8 +217,12 @@ static void test_of_the_connection(void **state)
     fake.ex->client_text = STR("192.0.2.9");
     CHECK({"remote_addr", "192.0.2.9"}, {"remote_port", "0"}, {"realip_remote_addr", "10.1.2.3"},
           {"realip_remote_port", "4567"});
-    fake.stream.tls = true;
-    CHECK({"https", "on"}, {"scheme", "https"});
+    struct tls_peer peer = {.name = STR("a.test"), .version = "TLSv1.3", .cipher = "C"};
+    CHECK({"https", "(absent)"}, {"ssl_protocol", "(absent)"}, {"ssl_client_verify", "(absent)"});
+    fake.stream.tls = &peer;
+    CHECK({"https", "on"}, {"scheme", "https"}, {"ssl_protocol", "TLSv1.3"}, {"ssl_cipher", "C"},
+          {"ssl_server_name", "a.test"}, {"ssl_session_reused", "."}, {"ssl_client_verify", "NONE"},
+          {"ssl_client_s_dn", "(absent)"});
 }
 
 static void test_of_the_route(void **state)
@@ -282,7 +286,7 @@ static void test_of_the_upstream(void **state)
           {"upstream_host", "Shop.test:8080"}, {"upstream_uri", ""}, {"balancer_ip", "(absent)"},
           {"balancer_port", "(absent)"}, {"upstream_unresolved_host", "(absent)"},
           {"upstream_connect_time", "(absent)"}, {"upstream_response_length", "(absent)"});
-    ex->pool = pools_get(pools, &fake.client, NULL, STR_NONE);
+    ex->pool = pools_get(pools, &fake.client, NULL, STR_NONE, NULL);
     ex->upstream = &up;
     ex->pick.node = &node;
     ex->up_uri = STR("/new");

@@ -378,12 +378,13 @@ static void test_slots(void **state)
 
 /* ---- Pools (the rest of live.c) are upstream/pool's, not needed here. */
 struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls,
-                       struct str server_name)
+                       struct str server_name, struct tls_identity *identity)
 {
     (void)p;
     (void)addr;
     (void)tls;
     (void)server_name;
+    (void)identity;
     return NULL;
 }
 

@@ -83,7 +83,7 @@ static struct pool *pool_here(void)
 {
     struct addr a = addr_here(port_of(f.listener));
 
-    return pools_get(f.pools, &a, NULL, STR_NONE);
+    return pools_get(f.pools, &a, NULL, STR_NONE, NULL);
 }
 
 static enum pool_result take(unsigned leg, bool fresh, bool careful)
@@ -281,16 +281,16 @@ static void test_identity(void **state)
 {
     SSL_CTX *one = SSL_CTX_new(TLS_client_method()), *two = SSL_CTX_new(TLS_client_method());
     struct addr a = addr_here(1000), b = addr_here(1001);
-    struct pool *plain = pools_get(f.pools, &a, NULL, STR("x"));
-    struct pool *x = pools_get(f.pools, &a, one, STR("x"));
+    struct pool *plain = pools_get(f.pools, &a, NULL, STR("x"), NULL);
+    struct pool *x = pools_get(f.pools, &a, one, STR("x"), NULL);
 
     (void)state;
-    assert_ptr_equal(pools_get(f.pools, &a, NULL, STR("y")), plain); /* the name is TLS's */
-    assert_ptr_equal(pools_get(f.pools, &a, one, STR("x")), x);
+    assert_ptr_equal(pools_get(f.pools, &a, NULL, STR("y"), NULL), plain); /* the name is TLS's */
+    assert_ptr_equal(pools_get(f.pools, &a, one, STR("x"), NULL), x);
     assert_ptr_not_equal(plain, x);
-    assert_ptr_not_equal(pools_get(f.pools, &a, one, STR("y")), x);
-    assert_ptr_not_equal(pools_get(f.pools, &a, two, STR("x")), x);
-    assert_ptr_not_equal(pools_get(f.pools, &b, NULL, STR_NONE), plain);
+    assert_ptr_not_equal(pools_get(f.pools, &a, one, STR("y"), NULL), x);
+    assert_ptr_not_equal(pools_get(f.pools, &a, two, STR("x"), NULL), x);
+    assert_ptr_not_equal(pools_get(f.pools, &b, NULL, STR_NONE, NULL), plain);
     assert_true(str_eq(pool_server_name(x), STR("x")));
     assert_ptr_equal(pool_tls(x), one);
     assert_true(str_eq(pool_addr_text(x), STR("127.0.0.1:1000")));
@@ -303,7 +303,7 @@ static struct pool *nth(unsigned i)
 {
     struct addr a = addr_here((uint16_t)(i + 1));
 
-    return pools_get(f.pools, &a, NULL, STR_NONE);
+    return pools_get(f.pools, &a, NULL, STR_NONE, NULL);
 }
 
 /* Names come from clients without end: what nobody needs is forgotten, what is needed is not. */
