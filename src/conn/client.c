@@ -83,7 +83,7 @@ static void release(struct grave *g)
 
 static void shut(struct client *c, enum reason why)
 {
-    c->thread->count.by_reason[why]++;
+    c->thread->count.upstream_by_reason[why]++;
     c->was_idle = c->state == CLIENT_IDLE;
     go(c, CLIENT_CLOSED);
     timer_clear(&loop_of(c)->timers, &c->timer);

@@ -165,7 +165,7 @@ static void release(struct grave *g)
 
 static void close_conn(struct h1_conn *c, enum reason why, bool reset)
 {
-    c->server->thread->count.by_reason[why]++;
+    c->server->thread->count.client_by_reason[why]++;
     c->server->thread->count.closed++;
     go(c, CONN_CLOSED);
     sock_close(&c->sock, reset);
@@ -401,7 +401,7 @@ static void op_fail(struct stream *stream, enum reason why)
     }
     /* The framing shows that the response is cut; a reset would take along what was already sent.
      */
-    c->server->thread->count.by_reason[why]++;
+    c->server->thread->count.client_by_reason[why]++;
     c->response_done = true;
     linger(c);
 }
@@ -475,7 +475,7 @@ static void write_page(struct h1_conn *c, enum reason why)
 static void note_refusal(struct h1_conn *c, enum reason why)
 {
     log_info("client %s: %s", c->peer_text, reasons[why].text);
-    c->server->thread->count.by_reason[why]++;
+    c->server->thread->count.client_by_reason[why]++;
 }
 
 /* The request's body cannot be read: the handler is told, and the client gets a status if it still
@@ -483,7 +483,7 @@ static void note_refusal(struct h1_conn *c, enum reason why)
 static void fail_body(struct h1_conn *c, enum reason why)
 {
     if (!stream_is_open(c)) {
-        c->server->thread->count.by_reason[why]++;
+        c->server->thread->count.client_by_reason[why]++;
         linger(c); /* the response is on its way and must arrive */
         return;
     }

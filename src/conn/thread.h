@@ -33,7 +33,11 @@ struct conn_limits {
 /* Plain counters of one thread; another thread that reads them may see them late. */
 struct conn_counters {
     uint64_t accepted, closed, requests, upstream_opened, upstream_reused;
-    uint64_t by_reason[REASON_COUNT];
+    /* What ended, by why: connections of either side, and requests. A failure of an upstream counts
+     * once as that, and once for each that it ended. */
+    uint64_t client_by_reason[REASON_COUNT];   /* connections of clients, and refused requests */
+    uint64_t upstream_by_reason[REASON_COUNT]; /* connections to upstreams, made or not */
+    uint64_t request_by_reason[REASON_COUNT];  /* exchanges; NONE: as they should */
 };
 
 struct thread {

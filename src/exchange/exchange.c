@@ -155,7 +155,7 @@ static bool step_log(struct exchange *ex)
     if (ex->pick.peer)
         proxy_let_go(ex);
     log_phase_run(ex);
-    ex->worker->thread.count.by_reason[ex->reason]++;
+    ex->worker->thread.count.request_by_reason[ex->reason]++;
     access_log_write(ex);
     exchange_go(ex, STEP_GONE);
     return false;

@@ -195,6 +195,7 @@ static void start_try(struct exchange *ex)
         exchange_go(ex, STEP_CONNECT);
         return;
     case POOL_FAILED:
+        w->thread.count.upstream_by_reason[REASON_CONNECT_FAILED]++;
         try_failed(ex, REASON_CONNECT_FAILED, strerrordesc_np(errno));
         return;
     }
@@ -557,7 +558,6 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
 
     ex_log(ex, reasons[why].level, "%s (%s), upstream %.*s", reasons[why].text, detail,
            STR_ARG(pool_addr_text(ex->pool)));
-    ex->worker->thread.count.by_reason[why]++;
     ex->reason = why;
     report_failure(ex, why, detail);
     if (!ex->header_us)

@@ -363,7 +363,7 @@ static void test_kept(void **state)
     client_idle_timer(up.idle, 20);
     UNTIL(!up.idle);
     UNTIL(p->eof);
-    assert_int_equal(world.t->count.by_reason[REASON_KEEPALIVE_END], 1);
+    assert_int_equal(world.t->count.upstream_by_reason[REASON_KEEPALIVE_END], 1);
 }
 
 /* A kept connection that the upstream closes: unnoticed, noticed, and just as it is used. */

@@ -528,7 +528,7 @@ static void test_idle_timeout(void **state)
     int64_t began = now();
     UNTIL(p->eof);
     assert_in_range(now() - began, 25, 1000);
-    assert_int_equal(world.t->count.by_reason[REASON_KEEPALIVE_END], 1);
+    assert_int_equal(world.t->count.client_by_reason[REASON_KEEPALIVE_END], 1);
     assert_true(alone());
 }
 
@@ -773,7 +773,7 @@ static void test_idle_with_queue(void **state)
     peer_send(dead, GET);
     UNTIL(h.requests == 2);
     UNTIL(alone());
-    assert_int_equal(world.t->count.by_reason[REASON_CLIENT_SEND_TIMEOUT], 1);
+    assert_int_equal(world.t->count.client_by_reason[REASON_CLIENT_SEND_TIMEOUT], 1);
 }
 
 /* A response that breaks off: the framing shows it; where it cannot, a reset does. */
