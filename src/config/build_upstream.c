@@ -2,6 +2,7 @@
 /* Compiles upstreams: nodes in both forms, defaults, what this version cannot serve. The checks and
  * their words are those of APISIX 3.18's upstream.lua. */
 #include <arpa/inet.h>
+#include <inttypes.h>
 
 #include "base/buf.h"
 #include "base/cidr.h"
@@ -280,9 +281,56 @@ static uint64_t upstream_hash(const struct upstream_doc *d, const struct upstrea
     for (unsigned i = 0; u->nodes && i < u->nnodes; i++)
         buf_printf(&text, "%.*s|%d|%d\n", STR_ARG(u->nodes[i].address), u->nodes[i].weight,
                    u->nodes[i].priority);
+    if (u->warm_up)
+        buf_printf(&text, "%" PRId64 "|%" PRId64 "|%" PRId64 "|%g|%g\n", u->warm_up->window_ms,
+                   u->warm_up->interval_ms, u->warm_up->grace_ms, u->warm_up->min_share,
+                   u->warm_up->aggression);
     uint64_t h = hash_stable(buf_str(&text));
     buf_fini(&text);
     return h;
+}
+
+static bool retry_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    if (!d->retry_on)
+        return true;
+    struct retry_on *r = arena_zero(&c->o->arena, sizeof(*r));
+    const int64_t *statuses = d->retry_on->statuses.items;
+    const int *methods = d->retry_on->methods.items;
+    for (size_t i = 0; i < d->retry_on->statuses.n; i++)
+        r->statuses[(statuses[i] - 400) / 64] |= 1ull << ((statuses[i] - 400) % 64);
+    for (size_t i = 0; i < d->retry_on->methods.n; i++) {
+        if (methods[i] < 0) /* a reference, which nothing resolves here */
+            return compile_fail(c, "retry_on.methods: not a method");
+        r->methods |= (uint16_t)(1u << methods[i]);
+    }
+    u->retry_on = r;
+    return true;
+}
+
+/* The checks and their words are those of APISIX after 3.18 (PR 13941), which knows it for
+ * roundrobin and one priority alone. */
+static bool warm_up_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    const struct warm_up_doc *in = d->warm_up;
+
+    if (!in)
+        return true;
+    if (u->balance != BALANCE_ROUNDROBIN && u->balance != BALANCE_LEAST_CONN)
+        return compile_fail(c, "warm_up_conf is only supported by the roundrobin upstream type "
+                               "and by least_conn");
+    if (in->interval > in->window)
+        return compile_fail(c, "warm_up_conf.interval can't be greater than "
+                               "warm_up_conf.slow_start_time_seconds");
+    struct warm_up *w = arena_zero(&c->o->arena, sizeof(*w));
+    w->window_ms = compile_ms((double)in->window);
+    w->interval_ms = compile_ms((double)in->interval);
+    w->grace_ms = in->grace ? compile_ms((double)in->grace) : 0;
+    w->min_share = (double)in->percent / 100;
+    w->aggression = in->aggression;
+    u->warm_up = w;
+    u->peers = true;
+    return true;
 }
 
 int64_t compile_ms(double seconds)
@@ -345,7 +393,8 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
         u->nnodes = 0;
     if (u->pass_host == PASS_HOST_REWRITE && u->upstream_host.n == 0)
         return compile_fail(c, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
-    if (!tls_compile(c, d, u) || !balance_compile(c, d, u))
+    if (!tls_compile(c, d, u) || !balance_compile(c, d, u) || !warm_up_compile(c, d, u) ||
+        !retry_compile(c, d, u))
         return false;
     if (d->checks && !compile_checks(c, d->checks, u))
         return false;

@@ -44,8 +44,8 @@ static const struct field array_row = {.name = "array", .type = FIELD_LIST};
 static const struct field integer_row = {.name = "integer", .type = FIELD_INT};
 static const struct field boolean_row = {.name = "boolean", .type = FIELD_BOOL};
 static const struct field uri_row = {"uri", FIELD_STR, .doc = "HTTP uri"};
-static const struct field method_row = {"method", FIELD_ENUM, .names = model_methods,
-                                        .doc = "HTTP method"};
+const struct field model_method_row = {"method", FIELD_ENUM, .names = model_methods,
+                                       .doc = "HTTP method"};
 
 static const struct field meta_rows[] = {
     {"disable", FIELD_BOOL, .at = offsetof(struct meta_doc, disable),
@@ -89,7 +89,7 @@ static const struct field route_rows[] = {
      .doc = "Several of them."},
     {"priority", FIELD_INT, AT(priority), .def = "0",
      .doc = "Among routes with the same path, the largest is tried first."},
-    {"methods", FIELD_LIST, .flags = FIELD_UNIQUE, AT(methods), .of = &method_row,
+    {"methods", FIELD_LIST, .flags = FIELD_UNIQUE, AT(methods), .of = &model_method_row,
      .doc = "Methods served; all when there are none."},
     {"host", FIELD_STR, AT(host), .pattern = MODEL_HOST_PATTERN,
      .doc = "Host served; `*.` in front stands for any labels."},

@@ -55,6 +55,16 @@ struct checks_doc {
     struct passive_doc *passive; /* NULL: none */
 };
 
+struct warm_up_doc {
+    int64_t window, percent, interval, grace; /* seconds */
+    double aggression;
+};
+
+struct retry_on_doc {
+    struct field_list statuses; /* of int64_t */
+    struct field_list methods;  /* of int: enum method */
+};
+
 enum upstream_scheme {
     SCHEME_GRPC,
     SCHEME_GRPCS,
@@ -76,6 +86,8 @@ struct upstream_doc {
     struct timeout_doc *timeout;
     struct tls_doc *tls;
     struct keepalive_doc *keepalive_pool;
+    struct warm_up_doc *warm_up;
+    struct retry_on_doc *retry_on;
     struct str type;
     struct checks_doc *checks; /* NULL: none */
     int hash_on, scheme, pass_host;
@@ -187,7 +199,7 @@ struct meta_doc {
 };
 
 /* The rows that kinds share; tables refer to them. */
-extern const struct field model_id_rows[], model_label_row, model_host_row;
+extern const struct field model_id_rows[], model_label_row, model_host_row, model_method_row;
 extern const struct fields model_timeout_fields, model_upstream_fields, model_meta_fields;
 extern const struct fields model_ssl_fields;
 extern const struct fields model_stream_route_fields;

@@ -175,6 +175,36 @@ static const struct field keepalive_rows[] = {
 static const struct fields keepalive_fields = {keepalive_rows, NULL, sizeof(struct keepalive_doc),
                                                .open = true};
 
+static const struct field warm_up_rows[] = {
+    {"slow_start_time_seconds", FIELD_INT, .flags = FIELD_REQUIRED, AT(warm_up_doc, window),
+     .min = 1, .doc = "How long a new node takes to its whole weight."},
+    {"min_weight_percent", FIELD_INT, .flags = FIELD_REQUIRED, AT(warm_up_doc, percent), .min = 1,
+     .max = 100, .doc = "Part of its weight that it has at least."},
+    {"interval", FIELD_INT, AT(warm_up_doc, interval), .min = 1, .def = "1",
+     .doc = "Seconds between two changes of the weight."},
+    {"aggression", FIELD_NUM, AT(warm_up_doc, aggression), .min = 0.01, .def = "1",
+     .doc = "Above 1 the weight grows more at the beginning, below 1 more at the end."},
+    {"startup_grace_period_seconds", FIELD_INT, .flags = FIELD_HAS_MIN, AT(warm_up_doc, grace),
+     .def = "0", .doc = "After the start of the gateway no node is new for so long."},
+    {0},
+};
+static const struct fields warm_up_fields = {.rows = warm_up_rows,
+                                             .size = sizeof(struct warm_up_doc)};
+
+static const struct field retry_status_row = {"status", FIELD_INT, .min = 400, .max = 599};
+static const struct field retry_on_rows[] = {
+    {"statuses", FIELD_LIST, .flags = FIELD_UNIQUE, AT(retry_on_doc, statuses), .min = 1,
+     .of = &retry_status_row,
+     .doc = "A response with one of these is dropped, and another node tried, if one is left."},
+    {"methods", FIELD_LIST, .flags = FIELD_UNIQUE, AT(retry_on_doc, methods), .min = 1,
+     .of = &model_method_row,
+     .doc = "What may be sent again though the first node may have acted on it; by default the "
+            "idempotent methods: all but POST and PATCH."},
+    {0},
+};
+static const struct fields retry_on_fields = {.rows = retry_on_rows,
+                                              .size = sizeof(struct retry_on_doc)};
+
 static const struct field argument_rows[] = {
     {"namespace_id", FIELD_STR, .doc = "namespace id"},
     {"group_name", FIELD_STR, .doc = "group name"},
@@ -203,12 +233,16 @@ static const struct field upstream_rows[] = {
      .doc = "Further nodes tried when one fails; by default all others."},
     {"retry_timeout", FIELD_NUM, .flags = FIELD_HAS_MIN, AT(upstream_doc, retry_timeout),
      .doc = "Seconds after which no further node is tried; 0: no limit."},
+    {"retry_on", FIELD_OBJECT, AT(upstream_doc, retry_on), .fields = &retry_on_fields,
+     .doc = "When else another node is tried (not in APISIX)."},
     {"timeout", FIELD_OBJECT, AT(upstream_doc, timeout), .fields = &model_timeout_fields,
      .doc = "Timeouts; 60 seconds each by default."},
     {"tls", FIELD_OBJECT, AT(upstream_doc, tls), .fields = &tls_fields,
      .doc = "TLS to the upstream."},
     {"keepalive_pool", FIELD_OBJECT, AT(upstream_doc, keepalive_pool), .fields = &keepalive_fields,
      .doc = "Kept connections."},
+    {"warm_up_conf", FIELD_OBJECT, AT(upstream_doc, warm_up), .fields = &warm_up_fields,
+     .doc = "Slow start of new nodes."},
     {"type", FIELD_STR, AT(upstream_doc, type), .def = "\"roundrobin\"",
      .doc = "algorithms of load balancing"},
     {"checks", FIELD_OBJECT, AT(upstream_doc, checks), .fields = &checks_fields,

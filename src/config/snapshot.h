@@ -103,6 +103,12 @@ struct warm_up {
     double aggression; /* above 1: more at the beginning */
 };
 
+/* When else another node is tried (upstream.retry_on). */
+struct retry_on {
+    uint64_t statuses[4]; /* bit per status, from 400 */
+    uint16_t methods;     /* bit per enum method: may be sent again; 0: the idempotent ones */
+};
+
 struct timeouts {
     int64_t connect_ms, send_ms, read_ms;
 };
@@ -124,10 +130,11 @@ struct upstream {
     int64_t retry_timeout_ms; /* 0: none */
     int retries;              /* -1: as many as there are other nodes */
     enum balance balance;
-    const struct text *hash_on;    /* chash: what a request is known by; NULL: not chash */
-    const struct warm_up *warm_up; /* NULL: none */
-    const struct checks *checks;   /* NULL: none (config/checks.h) */
-    struct str upstream_host;      /* for PASS_HOST_REWRITE */
+    const struct text *hash_on;      /* chash: what a request is known by; NULL: not chash */
+    const struct warm_up *warm_up;   /* NULL: none */
+    const struct retry_on *retry_on; /* NULL: failures of idempotent requests alone */
+    const struct checks *checks;     /* NULL: none (config/checks.h) */
+    struct str upstream_host;        /* for PASS_HOST_REWRITE */
     struct str key; /* resource key, "/upstreams/1" or "/routes/1" for an inline one */
     struct tls_identity *identity; /* shown to the servers; NULL: none of its own */
     struct str identity_id;        /* of an ssl of type client instead; absent: none */

@@ -232,7 +232,7 @@ static void got_head(struct client *c, const struct h1_response *res, bool more)
     go(c, CLIENT_BODY);
     leg->handler->on_response(leg, res);
     /* A body that must not be there (after a HEAD, a 304) is no start of the next response. */
-    if (c->leg == leg && c->framing == H1_NO_BODY && !c->paused)
+    if (c->leg == leg && c->state == CLIENT_BODY && c->framing == H1_NO_BODY && !c->paused)
         finish(c, STR_NONE, NULL, !more);
 }
 
@@ -674,6 +674,27 @@ bool client_release(struct client *c, enum reason why)
     /* An end that came while reading was paused makes no other edge. */
     if (c->state != CLIENT_CLOSED && c->sock.readable)
         loop_defer(loop_of(c), &c->again);
+    return true;
+}
+
+bool client_hand_over(struct client *c, struct leg *to, uint64_t max, int64_t read_ms)
+{
+    bool known = c->framing == H1_LENGTH && c->body_left <= max;
+
+    ASSERT(c->state == CLIENT_BODY);
+    if (c->framing == H1_NO_BODY) {
+        client_release(c, REASON_NOT_KEPT);
+        return false;
+    }
+    if (!c->keep_alive || !c->request_sent || (!known && c->framing != H1_CHUNKED)) {
+        client_abandon(c, REASON_NOT_KEPT);
+        return false;
+    }
+    c->leg->client = NULL;
+    c->leg = to;
+    to->client = c;
+    c->read_ms = read_ms;
+    set_timer(c);
     return true;
 }
 

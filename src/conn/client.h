@@ -79,6 +79,11 @@ void client_abandon(struct client *c, enum reason why);
 /* The leg wants nothing more of a response whose head it has: a connection whose response has no
  * body goes back to the pool, and true is returned; any other is closed. on_body is not called. */
 bool client_release(struct client *c, enum reason why);
+/* Another leg takes over what is left of a response whose head this one has got: on_body and
+ * on_fail are its own from now on. read_ms: as in client_send_head. False: there is nothing to take
+ * over: the connection is back in the pool, since no body was to come, or closed, since it could
+ * not be used again afterwards or more than max bytes are known to be left. */
+bool client_hand_over(struct client *c, struct leg *to, uint64_t max, int64_t read_ms);
 /* Closes an idle connection (the pool's). on_closed is not called. */
 void client_close(struct client *c, enum reason why);
 

@@ -119,7 +119,7 @@ struct exchange {
     struct pick pick;
     struct pool *pool;
     struct dns_wait dns_wait;
-    bool dns_waiting, fresh, request_sent, up_last_sent;
+    bool dns_waiting, fresh, picked, request_sent, up_last_sent;
     struct str up_host_sent;
 
     /* response */

@@ -23,6 +23,17 @@ static struct str sent_method(const struct exchange *ex)
     return ex->up_method.p ? ex->up_method : ex->req.method;
 }
 
+/* Whether the upstream may get the request twice: acting on it twice does no harm, or the operator
+ * says so. */
+static bool may_repeat(const struct exchange *ex)
+{
+    const struct retry_on *r = ex->upstream->retry_on;
+
+    if (r && r->methods)
+        return r->methods >> method_parse(sent_method(ex)) & 1;
+    return method_is_idempotent(sent_method(ex));
+}
+
 static const struct timeouts *timeouts_of(const struct exchange *ex)
 {
     return ex->route->timeouts ? ex->route->about->timeouts : &ex->upstream->timeouts;
@@ -85,7 +96,9 @@ bool step_pick(struct exchange *ex)
         exchange_fail(ex, REASON_NO_UPSTREAM);
         return true;
     }
-    if (ex->fresh) { /* the same endpoint again, on a connection of its own */
+    /* The same endpoint again, on a connection of its own; or one that was chosen already. */
+    if (ex->fresh || ex->picked) {
+        ex->picked = false;
         exchange_go(ex, STEP_BEFORE);
         return true;
     }
@@ -185,7 +198,7 @@ static void start_try(struct exchange *ex)
                          w->config->verify_upstreams && !u->verify_off, name, identity);
     pool_hold(ex->pool);
     /* What must not be sent twice is not sent on a connection that may be closing. */
-    bool careful = !method_is_idempotent(sent_method(ex));
+    bool careful = !may_repeat(ex);
     switch (
         pool_take(ex->pool, &ex->leg, &limits, timeouts_of(ex)->connect_ms, ex->fresh, careful)) {
     case POOL_READY:
@@ -369,7 +382,7 @@ static struct str uri_to_send(struct exchange *ex)
 /* Whether this try may be followed by another one that sends the body again. */
 static bool may_need_body(const struct exchange *ex)
 {
-    return method_is_idempotent(sent_method(ex)) || ex->body_replaced;
+    return may_repeat(ex) || ex->body_replaced;
 }
 
 bool step_send(struct exchange *ex)
@@ -478,26 +491,6 @@ static void on_ready(struct leg *l)
     exchange_run(ex);
 }
 
-static void on_response(struct leg *l, const struct h1_response *res)
-{
-    struct exchange *ex = exchange_of(l);
-
-    if (res->status < 200) {
-        /* 100 was for us: the client has got ours, or did not ask. */
-        if (res->status != 100 && ex->down)
-            stream_inform(ex->down, res->status, &res->head);
-        return;
-    }
-    ex->header_us = ex->worker->thread.loop.now_us;
-    ex->reason = REASON_NONE;
-    report_answer(ex, res->status);
-    if (!ex->body_limit)
-        buf_fini(&ex->body);
-    response_take(ex, res);
-    exchange_go(ex, STEP_RESPONSE);
-    exchange_run(ex);
-}
-
 static void on_body(struct leg *l, struct str data, bool last)
 {
     struct exchange *ex = exchange_of(l);
@@ -516,11 +509,10 @@ static void on_drained(struct leg *l)
 }
 
 /* What the access log shows of a try that failed ("addr, addr"; nginx's form of several tries). */
-static void note_try(struct exchange *ex, enum reason why)
+static void note_try(struct exchange *ex, int status)
 {
     struct arena *a = &ex->arena;
     int64_t us = ex->worker->thread.loop.now_us - ex->try_us;
-    int status = reasons[why].status;
     const char *sep = ex->upstream_addrs.n ? ", " : "";
 
     ex->upstream_addrs = arena_printf(a, "%.*s%s%.*s", STR_ARG(ex->upstream_addrs), sep,
@@ -532,12 +524,12 @@ static void note_try(struct exchange *ex, enum reason why)
 }
 
 /* Whether the request can be sent again: nothing of the body is lost, and the upstream cannot have
- * acted on it, or acting twice does no harm (nginx: proxy_next_upstream error timeout). */
+ * acted on it, or may do so twice (nginx: proxy_next_upstream error timeout). */
 static bool can_resend(const struct exchange *ex)
 {
     if (ex->responded || ex->header_us || !ex->body_kept)
         return false;
-    return !ex->request_sent || method_is_idempotent(sent_method(ex));
+    return !ex->request_sent || may_repeat(ex);
 }
 
 static bool tries_left(struct exchange *ex)
@@ -549,11 +541,43 @@ static bool tries_left(struct exchange *ex)
     return ex->tries <= allowed;
 }
 
+static bool is_late(const struct exchange *ex)
+{
+    int64_t limit = ex->upstream->retry_timeout_ms;
+
+    return limit && (ex->worker->thread.loop.now_us - ex->first_try_us) / 1000 > limit;
+}
+
+/* Gives up a response for its status, where there is another endpoint to ask, which becomes the
+ * pick. */
+static bool retry_on_status(struct exchange *ex, int status)
+{
+    const struct retry_on *r = ex->upstream->retry_on;
+    unsigned bit = (unsigned)status - 400;
+    struct pick next = {.peer = NULL};
+    struct dns_name *name;
+
+    if (bit >= 200 || !(r->statuses[bit / 64] >> (bit % 64) & 1))
+        return false;
+    if (!can_resend(ex) || !tries_left(ex) || is_late(ex) ||
+        live_pick(ex->worker->live, ex->upstream, &ex->tried, &next, &name) != PICK_OK)
+        return false;
+    ex_log(ex, LOG_INFO, "status %d, another node is tried, upstream %.*s", status,
+           STR_ARG(pool_addr_text(ex->pool)));
+    note_try(ex, status);
+    if (ex->pick.peer)
+        let_go_failed(ex);
+    ex->pick = next;
+    ex->picked = true;
+    ex->fresh = false;
+    pool_drain(ex->leg.client);
+    exchange_go(ex, STEP_PICK);
+    return true;
+}
+
 /* Goes to the next try, or to the reply that says that there is none. */
 static void try_failed(struct exchange *ex, enum reason why, const char *detail)
 {
-    int64_t limit = ex->upstream->retry_timeout_ms;
-    int64_t spent = (ex->worker->thread.loop.now_us - ex->first_try_us) / 1000;
     bool resend = can_resend(ex);
 
     ex_log(ex, reasons[why].level, "%s (%s), upstream %.*s", reasons[why].text, detail,
@@ -561,7 +585,7 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
     ex->reason = why;
     report_failure(ex, why, detail);
     if (!ex->header_us)
-        note_try(ex, why);
+        note_try(ex, reasons[why].status);
     if (resend && why == REASON_UPSTREAM_KEPT_CLOSED && !ex->fresh) {
         /* It had been idle: not a try that counts (nginx: cached connections do not). */
         ex->fresh = true;
@@ -570,7 +594,7 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
         return;
     }
     let_go_failed(ex);
-    if (resend && limit && spent > limit) {
+    if (resend && is_late(ex)) {
         exchange_fail(ex, REASON_RETRY_TIMEOUT);
     } else if (resend && tries_left(ex)) {
         ex->fresh = false;
@@ -578,6 +602,30 @@ static void try_failed(struct exchange *ex, enum reason why, const char *detail)
     } else {
         exchange_fail(ex, why);
     }
+}
+
+static void on_response(struct leg *l, const struct h1_response *res)
+{
+    struct exchange *ex = exchange_of(l);
+
+    if (res->status < 200) {
+        /* 100 was for us: the client has got ours, or did not ask. */
+        if (res->status != 100 && ex->down)
+            stream_inform(ex->down, res->status, &res->head);
+        return;
+    }
+    report_answer(ex, res->status);
+    if (ex->upstream->retry_on && retry_on_status(ex, res->status)) {
+        exchange_run(ex);
+        return;
+    }
+    ex->header_us = ex->worker->thread.loop.now_us;
+    ex->reason = REASON_NONE;
+    if (!ex->body_limit)
+        buf_fini(&ex->body);
+    response_take(ex, res);
+    exchange_go(ex, STEP_RESPONSE);
+    exchange_run(ex);
 }
 
 static void on_fail(struct leg *l, enum reason why, const char *detail)

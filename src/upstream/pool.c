@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "loop/tls.h"
 
-enum { BUCKETS_MIN = 64, UNUSED_MAX = 256 };
+enum { BUCKETS_MIN = 64, UNUSED_MAX = 256, DRAIN_BYTES = 65536, DRAIN_MS = 1000 };
 
 struct pool {
     struct pool *next; /* in its bucket */
@@ -30,6 +30,7 @@ struct pools {
     size_t nbuckets, n;
     struct list unused; /* latest first */
     unsigned nunused;
+    struct list drains; /* under way */
 };
 
 struct pools *pools_new(struct thread *t)
@@ -40,6 +41,7 @@ struct pools *pools_new(struct thread *t)
     p->nbuckets = BUCKETS_MIN;
     p->buckets = mem_array(p->nbuckets, sizeof(struct pool *));
     list_init(&p->unused);
+    list_init(&p->drains);
     return p;
 }
 
@@ -100,8 +102,68 @@ static void close_idle(struct pool *p)
     p->nidle = 0;
 }
 
+/* ---- Responses that nobody wants ---- */
+
+struct drain {
+    struct leg leg;
+    struct list link;
+    uint64_t left; /* bytes it may still take, */
+    int64_t until_ms;
+    struct loop *loop;
+};
+
+static void drain_free(struct drain *d)
+{
+    if (d->leg.client)
+        client_abandon(d->leg.client, REASON_NOT_KEPT);
+    list_remove(&d->link);
+    free(d);
+}
+
+static void drain_body(struct leg *l, struct str data, bool last)
+{
+    struct drain *d = CONTAINER(l, struct drain, leg);
+
+    if (last || data.n > d->left || d->loop->now_ms > d->until_ms)
+        drain_free(d);
+    else
+        d->left -= data.n;
+}
+
+static void drain_failed(struct leg *l, enum reason why, const char *detail)
+{
+    (void)why;
+    (void)detail;
+    drain_free(CONTAINER(l, struct drain, leg));
+}
+
+/* What was queued for the upstream has gone: there is nothing to send. */
+static void drain_drained(struct leg *l)
+{
+    (void)l;
+}
+
+static const struct leg_handler drain_handler = {
+    .on_body = drain_body, .on_fail = drain_failed, .on_drained = drain_drained};
+
+void pool_drain(struct client *c)
+{
+    struct pools *p = ((struct pool *)client_pool(c))->pools;
+    struct drain *d = mem_zero(sizeof(*d));
+
+    d->leg.handler = &drain_handler;
+    d->left = DRAIN_BYTES;
+    d->loop = &p->thread->loop;
+    d->until_ms = d->loop->now_ms + DRAIN_MS;
+    list_append(&p->drains, &d->link);
+    if (!client_hand_over(c, &d->leg, DRAIN_BYTES, DRAIN_MS))
+        drain_free(d);
+}
+
 void pools_free(struct pools *p)
 {
+    while (!list_empty(&p->drains))
+        drain_free(CONTAINER(p->drains.next, struct drain, link));
     for (size_t i = 0; i < p->nbuckets; i++) {
         while (p->buckets[i]) {
             struct pool *one = p->buckets[i];

@@ -43,6 +43,10 @@ const struct addr *pool_addr(const struct pool *p);
 enum pool_result { POOL_READY, POOL_WAIT, POOL_FAILED };
 enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
                            int64_t connect_ms, bool fresh, bool careful);
+/* The leg's response, of which it has got the head, is not wanted: the leg is free, what is left of
+ * the response is read to nothing, up to 64 KiB within a second, and the connection kept; else it
+ * is closed. */
+void pool_drain(struct client *c);
 unsigned pool_idle(const struct pool *p);
 
 #endif

@@ -216,3 +216,73 @@ def test_chash_by_consumer(gw, nodes):
              plugins={"key-auth": {}})
     first = [on_one_thread(gw, 2, f"/{i}", {"apikey": f"k{i}"}) for i in range(12)]
     assert all(a == b for a, b in first) and len({a for a, _ in first}) > 1
+
+
+# ---- Slow start
+
+def share(gw, name, n=100):
+    """How many of n requests the node gets, over several threads."""
+    return sum(on_one_thread(gw, n // 4).count(name) for _ in range(4))
+
+
+def warming(gw, kind, members, seconds, **more):
+    gw.put("upstreams/1", {"type": kind, "nodes": members, "warm_up_conf": {
+        "slow_start_time_seconds": seconds, "min_weight_percent": 1, **more}})
+
+
+@pytest.mark.parametrize("kind", ["roundrobin", "least_conn"])
+def test_new_nodes_begin_slowly(gw, nodes, kind):
+    warming(gw, kind, array(nodes, a=100, b=100), 1000)
+    gw.put("routes/1", {"uri": "/*", "upstream_id": "1"})
+    assert 45 <= share(gw, "b") <= 55, "those of the beginning are not new"
+    warming(gw, kind, array(nodes, a=100, b=100, c=100), 1000)
+    assert share(gw, "c") <= 8
+    warming(gw, kind, array(nodes, a=100, b=100, c=100, d=0), 1000)
+    assert share(gw, "c") <= 8, "another change does not end it"
+    warming(gw, kind, array(nodes, a=100, b=100, c=100, d=0), 1000, startup_grace_period_seconds=3600)
+    assert share(gw, "c") >= 25, "all came within the time after the start"
+    gw.put("upstreams/1", {"type": kind, "nodes": array(nodes, a=100, b=100, c=100)})
+    assert share(gw, "c") >= 25, "no slow start any more"
+
+
+def test_slow_start_ends_and_begins_again(gw, nodes):
+    one, two = array(nodes, a=1), array(nodes, a=1, b=1)
+    warming(gw, "roundrobin", one, 2)
+    gw.put("routes/1", {"uri": "/*", "upstream_id": "1"})
+    assert share(gw, "a", 20) == 20
+    warming(gw, "roundrobin", two, 2, aggression=0.05)
+    assert share(gw, "b", 40) < 15
+    wire.wait_until("it to have its whole weight", lambda: 18 <= share(gw, "b", 40) <= 22)
+    # Not even a thread that has served nothing since remembers a node that has gone.
+    warming(gw, "roundrobin", one, 600)
+    warming(gw, "roundrobin", two, 600)
+    assert share(gw, "b") <= 8
+
+
+def test_slow_start_of_a_route_and_priorities(gw, nodes):
+    members = array(nodes, a=10, b=10, c=10)
+    members[2]["priority"] = -1
+    conf = {"slow_start_time_seconds": 600, "min_weight_percent": 10, "aggression": 1.5}
+    balanced(gw, "roundrobin", members[:1], warm_up_conf=conf)
+    assert share(gw, "a", 8) == 8
+    gw.routes = 0
+    balanced(gw, "roundrobin", members, warm_up_conf=conf)
+    assert 1 <= share(gw, "b") <= 15
+    nodes["a"].stop()
+    assert share(gw, "b", 20) == 20, "however light it is, it comes before a lower one"
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"warm_up_conf": {"min_weight_percent": 1}}, 'property "slow_start_time_seconds" is required'),
+    ({"warm_up_conf": {"slow_start_time_seconds": 9}}, 'property "min_weight_percent" is required'),
+    ({"warm_up_conf": {"slow_start_time_seconds": 9, "min_weight_percent": 101}}, "expected 101 to be at most 100"),
+    ({"warm_up_conf": {"slow_start_time_seconds": 9, "min_weight_percent": 1, "aggression": 0}}, "to be at least 0.01"),
+    ({"warm_up_conf": {"slow_start_time_seconds": 9, "min_weight_percent": 1, "more": 0}}, "additional properties forbidden"),
+    ({"warm_up_conf": {"slow_start_time_seconds": 9, "min_weight_percent": 1, "interval": 10}},
+     "warm_up_conf.interval can't be greater than warm_up_conf.slow_start_time_seconds"),
+    ({"type": "ewma", "warm_up_conf": {"slow_start_time_seconds": 9, "min_weight_percent": 1}},
+     "warm_up_conf is only supported by the roundrobin upstream type"),
+])
+def test_bad_slow_starts(gw, nodes, fields, words):
+    reply = gw.admin("PUT", "upstreams/1", {"nodes": array(nodes, a=1), **fields})
+    assert reply.status == 400 and words in reply.json["error_msg"], reply.json
