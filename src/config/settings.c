@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/units.h"
 #include "config/fields.h"
 #include "config/fields_int.h"
 #include "config/settings_int.h"
-#include "config/units.h"
 #include "config/yaml.h"
 
 enum { FILE_MAX = 1 << 20, WORKERS_MAX = 1024 };

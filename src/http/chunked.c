@@ -24,17 +24,9 @@ void chunked_init(struct chunked *c, struct buf *trailers)
     *c = (struct chunked){.state = SIZE, .trailers = trailers};
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool size_byte(struct chunked *c, char b)
 {
-    int v = hex_value(b);
+    int v = ascii_hex(b);
 
     if (++c->line > CHUNK_LINE_MAX)
         return false;

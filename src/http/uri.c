@@ -4,12 +4,13 @@
 
 #include <arpa/inet.h>
 
-static int hex_value(char c)
+/* The byte that is coded at s.p[i] ("%41"), or -1. */
+static int coded_byte(struct str s, size_t i)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (s.p[i] != '%' || s.n - i < 3)
+        return -1;
+    int hi = ascii_hex(s.p[i + 1]), lo = ascii_hex(s.p[i + 2]);
+    return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
 }
 
 /* Whether the path is already what uri_normalise would make of it: the usual case. */
@@ -63,11 +64,10 @@ enum reason uri_normalise(struct str raw, struct arena *a, struct str *out)
     for (size_t i = 0; i < raw.n; i++) {
         char c = raw.p[i];
         if (c == '%') {
-            int hi = i + 2 < raw.n ? hex_value(raw.p[i + 1]) : -1;
-            int lo = i + 2 < raw.n ? hex_value(raw.p[i + 2]) : -1;
-            if (hi < 0 || lo < 0)
+            int byte = coded_byte(raw, i);
+            if (byte < 0)
                 return REASON_BAD_URI_ENCODING;
-            c = (char)(hi << 4 | lo);
+            c = (char)byte;
             i += 2;
         }
         if (c == 0)
@@ -126,19 +126,14 @@ struct str uri_keep_slashes(struct str raw, struct str path, struct arena *a)
     char *p = arena_bytes(a, raw.n);
     size_t n = 0;
     for (size_t i = 0; i < raw.n; i++) {
-        int hi = -1, lo = -1;
-        if (raw.p[i] == '%' && raw.n - i > 2) {
-            hi = hex_value(raw.p[i + 1]);
-            lo = hex_value(raw.p[i + 2]);
+        int byte = coded_byte(raw, i);
+        if (byte == '/') {
+            memcpy(p + n, "%2F", 3);
+            n += 3;
+        } else {
+            p[n++] = byte >= 0 ? (char)byte : raw.p[i];
         }
-        if (hi < 0 || lo < 0) {
-            p[n++] = raw.p[i];
-            continue;
-        }
-        char c = (char)(hi << 4 | lo);
-        memcpy(p + n, c == '/' ? "%2F" : &c, c == '/' ? 3 : 1);
-        n += c == '/' ? 3 : 1;
-        i += 2;
+        i += byte >= 0 ? 2 : 0;
     }
     return str_make(p, n);
 }
@@ -149,13 +144,9 @@ struct str uri_decode(struct str s, struct arena *a, bool plus)
     size_t n = 0;
 
     for (size_t i = 0; i < s.n; i++) {
-        int hi = -1, lo = -1;
-        if (s.p[i] == '%' && s.n - i > 2) {
-            hi = hex_value(s.p[i + 1]);
-            lo = hex_value(s.p[i + 2]);
-        }
-        if (hi >= 0 && lo >= 0) {
-            p[n++] = (char)(hi << 4 | lo);
+        int byte = coded_byte(s, i);
+        if (byte >= 0) {
+            p[n++] = (char)byte;
             i += 2;
         } else {
             p[n++] = plus && s.p[i] == '+' ? ' ' : s.p[i];
@@ -163,47 +154,6 @@ struct str uri_decode(struct str s, struct arena *a, bool plus)
     }
     p[n] = 0;
     return str_make(p, n);
-}
-
-static bool is_unreserved(char c)
-{
-    return ascii_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
-
-static bool in_path(char c)
-{
-    return c > ' ' && c < 0x7f && c != '%' && c != '?' && c != '#' && c != '"' && c != '<' &&
-           c != '>' && c != '\\' && c != '^' && c != '`' && c != '{' && c != '|' && c != '}';
-}
-
-static struct str encode(struct str s, struct arena *a, bool (*keep)(char c))
-{
-    static const char hex[] = "0123456789ABCDEF";
-    char *p = arena_bytes(a, s.n * 3 + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; i < s.n; i++) {
-        if (keep(s.p[i])) {
-            p[n++] = s.p[i];
-            continue;
-        }
-        p[n++] = '%';
-        p[n++] = hex[(unsigned char)s.p[i] >> 4];
-        p[n++] = hex[(unsigned char)s.p[i] & 15];
-    }
-    p[n] = 0;
-    return str_make(p, n);
-}
-
-struct str uri_encode_path(struct str s, struct arena *a)
-{
-    return encode(s, a, in_path);
-}
-
-struct str uri_encode_component(struct str s, struct arena *a)
-{
-    return encode(s, a, is_unreserved);
 }
 
 bool query_next(struct str *rest, struct str *name, struct str *value)
@@ -228,6 +178,12 @@ static bool port_parse(struct str s, uint16_t *port)
         return false;
     *port = (uint16_t)v;
     return true;
+}
+
+static bool is_unreserved(char c)
+{
+    return ascii_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 static bool in_host(char c)

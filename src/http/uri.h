@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Request paths and queries: normalising, percent-coding, hosts. */
+/* Request paths and queries: normalising, decoding, hosts. Encoding is base/encode.h's. */
 #ifndef HTTP_URI_H
 #define HTTP_URI_H
 
@@ -23,11 +23,6 @@ struct str uri_keep_slashes(struct str raw, struct str path, struct arena *a);
 
 /* Percent-decodes; '+' becomes a space when plus is set. Bad escapes are kept as they are. */
 struct str uri_decode(struct str s, struct arena *a, bool plus);
-/* Encodes what may not stand in a path (space, controls, '%', '?', '#', bytes over 0x7e), keeping
- * '/'. */
-struct str uri_encode_path(struct str s, struct arena *a);
-/* Encodes whatever is not unreserved (RFC 3986 §2.3), for query components. */
-struct str uri_encode_component(struct str s, struct arena *a);
 
 /* Next name=value of a query; false at the end. value is absent when there is no '='. */
 bool query_next(struct str *rest, struct str *name, struct str *value);

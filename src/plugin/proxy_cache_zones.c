@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 
 enum { ZONES_MAX = 64, SCAN_WAIT_MS = 500, TTL_S = 10 };
 
@@ -44,45 +45,19 @@ static struct str string_of(const json_t *object, const char *key)
 static bool read_size(const json_t *object, const char *key, uint64_t *out)
 {
     const json_t *v = json_object_get(object, key);
-    struct str s = string_of(object, key);
-    unsigned shift = 0;
+    int64_t n = json_integer_value(v);
 
-    if (json_is_integer(v) && json_integer_value(v) > 0) {
-        *out = (uint64_t)json_integer_value(v);
-        return true;
-    }
-    if (s.n > 1 && !ascii_digit(s.p[s.n - 1])) {
-        switch (ascii_lower(s.p[--s.n])) {
-        case 'k':
-            shift = 10;
-            break;
-        case 'm':
-            shift = 20;
-            break;
-        case 'g':
-            shift = 30;
-            break;
-        default:
-            return false;
-        }
-    }
-    if (!str_to_u64(s, (uint64_t)INT64_MAX >> shift, out))
+    if (!json_is_integer(v) && !units_bytes(string_of(object, key), &n))
         return false;
-    *out <<= shift;
-    return *out > 0;
+    *out = (uint64_t)n;
+    return n > 0;
 }
 
 /* "10s", "1m", "1h", "1d", "500ms" or seconds; what is less than a second is one. */
 static bool read_seconds(const json_t *object, const char *key, int64_t otherwise, int64_t *out)
 {
-    static const struct {
-        const char *unit;
-        double seconds;
-    } units[] = {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}};
     const json_t *v = json_object_get(object, key);
-    struct str s = string_of(object, key);
-    double unit = 1;
-    uint64_t n;
+    int64_t ms;
 
     *out = otherwise;
     if (!v)
@@ -91,15 +66,9 @@ static bool read_seconds(const json_t *object, const char *key, int64_t otherwis
         *out = (int64_t)json_number_value(v);
         return json_number_value(v) >= 1 && json_number_value(v) < INT32_MAX;
     }
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (str_ends(s, str_of(units[i].unit))) {
-            s.n -= strlen(units[i].unit);
-            unit = units[i].seconds;
-            break;
-        }
-    if (!str_to_u64(s, 100000000, &n) || !n)
+    if (!units_ms(string_of(object, key), &ms) || ms <= 0)
         return false;
-    *out = (double)n * unit < 1 ? 1 : (int64_t)((double)n * unit);
+    *out = ms < 1000 ? 1 : ms / 1000;
     return *out < INT32_MAX;
 }
 

@@ -194,16 +194,10 @@ struct str seal_close(const struct seal *s, struct arena *a, struct str text)
 /* ---- Keys --------------------------------------------------------------------------------------
  */
 
-static int hex_value(char c)
-{
-    c = ascii_lower(c);
-    return ascii_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool own_parse(struct seal *s, const struct key_text *text)
 {
     for (size_t i = 0; i < KEY_MAX; i++) {
-        int high = hex_value(text->p[2 * i]), low = hex_value(text->p[2 * i + 1]);
+        int high = ascii_hex(text->p[2 * i]), low = ascii_hex(text->p[2 * i + 1]);
         if (text->n != KEY_TEXT || high < 0 || low < 0)
             return false;
         s->own[i] = (unsigned char)(high << 4 | low);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sizes and durations as nginx writes them (ngx_parse.c). */
-#include "config/units.h"
+#include "base/units.h"
 
 /* Enough for any use, and far from overflow. */
 static const uint64_t NUMBER_MAX = 1000000000000;

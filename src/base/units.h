@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sizes and durations as nginx writes them. */
-#ifndef CONFIG_UNITS_H
-#define CONFIG_UNITS_H
+#ifndef BASE_UNITS_H
+#define BASE_UNITS_H
 
 #include "base/str.h"
 

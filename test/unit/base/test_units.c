@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "config/units.h"
+#include "base/units.h"
 
 static void test_units(void **state)
 {
