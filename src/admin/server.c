@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "http/uri.h"
 
@@ -279,16 +280,15 @@ static void *thread_main(void *arg)
 {
     struct admin_server *s = arg;
 
-    pthread_setname_np(pthread_self(), "admin");
     loop_run(&s->thread.loop);
     return NULL;
 }
 
 void admin_server_run(struct admin_server *s)
 {
-    int failed = pthread_create(&s->id, NULL, thread_main, s);
+    bool ok = os_thread_start(&s->id, "admin", thread_main, s);
 
-    ASSERT(!failed);
+    ASSERT(ok);
     s->running = true;
 }
 

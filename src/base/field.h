@@ -96,6 +96,9 @@ struct fields {
     const char *doc;
 };
 
+/* The alternatives of a string that is an IP address or network, in APISIX's order and patterns. */
+extern const struct field field_address_rows[];
+
 struct field_list {
     void *items;
     size_t n;

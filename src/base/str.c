@@ -110,3 +110,17 @@ char *str_dup(struct str s)
     z[s.n] = 0;
     return z;
 }
+
+size_t u64_write(char *p, uint64_t v)
+{
+    char digits[20];
+    size_t n = 0;
+
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (size_t i = 0; i < n; i++)
+        p[i] = digits[n - 1 - i];
+    return n;
+}

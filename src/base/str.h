@@ -83,6 +83,9 @@ static inline bool ascii_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* Decimal digits at p (at most 20); returns their number. Without stdio, for the way of requests.
+ */
+size_t u64_write(char *p, uint64_t v);
 /* Equality without regard to ASCII case. */
 bool str_eq_nocase(struct str a, struct str b);
 /* Position of the first c, or -1. */

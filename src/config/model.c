@@ -5,9 +5,6 @@
 
 #include <stddef.h>
 
-#define IPV4_PART "([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
-#define IPV6_TEXT "([a-fA-F0-9]{0,4}:){1,8}(:[a-fA-F0-9]{0,4}){0,8}([a-fA-F0-9]{0,4})?"
-
 /* ---- Shared rows ---- */
 
 const struct field model_id_rows[] = {
@@ -62,16 +59,7 @@ static const struct field meta_rows[] = {
 };
 const struct fields model_meta_fields = {meta_rows, .size = sizeof(struct meta_doc)};
 
-const struct field model_address_rows[] = {
-    {"IPv4", FIELD_STR, .format = "ipv4"},
-    {"IPv4/CIDR", FIELD_STR,
-     .pattern = "^" IPV4_PART "\\." IPV4_PART "\\." IPV4_PART "\\." IPV4_PART
-                "/([12]?[0-9]|3[0-2])$"},
-    {"IPv6", FIELD_STR, .format = "ipv6"},
-    {"IPv6/CIDR", FIELD_STR, .pattern = "^" IPV6_TEXT "/[0-9]{1,3}$"},
-    {0},
-};
-static const struct field remote_addr_row = {"remote_addr", FIELD_STR, .of = model_address_rows,
+static const struct field remote_addr_row = {"remote_addr", FIELD_STR, .of = field_address_rows,
                                              .doc = "client IP"};
 
 /* ---- Routes ---- */
@@ -95,7 +83,7 @@ static const struct field route_rows[] = {
      .doc = "Host served; `*.` in front stands for any labels."},
     {"hosts", FIELD_LIST, .flags = FIELD_UNIQUE, AT(hosts), .min = 1, .of = &model_host_row,
      .doc = "Several of them."},
-    {"remote_addr", FIELD_STR, AT(remote_addr), .of = model_address_rows,
+    {"remote_addr", FIELD_STR, AT(remote_addr), .of = field_address_rows,
      .doc = "Client address or network served."},
     {"remote_addrs", FIELD_LIST, .flags = FIELD_UNIQUE, AT(remote_addrs), .min = 1,
      .of = &remote_addr_row, .doc = "Several of them."},

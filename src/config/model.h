@@ -204,7 +204,6 @@ extern const struct fields model_timeout_fields, model_upstream_fields, model_me
 extern const struct fields model_ssl_fields;
 extern const struct fields model_stream_route_fields;
 extern const struct model_protocol model_protocols[];
-extern const struct field model_address_rows[]; /* alternatives: an address or a network */
 /* For the defaults of what is left out. */
 extern const struct fields model_active_healthy_fields, model_active_unhealthy_fields;
 extern const struct fields model_passive_healthy_fields, model_passive_unhealthy_fields;

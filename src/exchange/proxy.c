@@ -298,7 +298,7 @@ static struct str forwarded_for(struct exchange *ex)
 static struct str port_text(struct exchange *ex)
 {
     char digits[8];
-    size_t n = h1_write_u64(digits, sock_addr_port(&ex->from->local->sa));
+    size_t n = u64_write(digits, sock_addr_port(&ex->from->local->sa));
 
     return arena_str(&ex->arena, str_make(digits, n));
 }

@@ -14,7 +14,7 @@ static struct str number(struct exchange *ex, uint64_t v)
 {
     char *p = arena_bytes(&ex->arena, 20);
 
-    return str_make(p, h1_write_u64(p, v));
+    return str_make(p, u64_write(p, v));
 }
 
 static struct str seconds(struct exchange *ex, int64_t us)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "exchange/access_log.h"
 #include "exchange/exchange.h"
@@ -213,10 +214,7 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
 static void *thread_main(void *arg)
 {
     struct worker *w = arg;
-    char name[16];
 
-    snprintf(name, sizeof(name), "worker %u", w->thread.index);
-    pthread_setname_np(pthread_self(), name);
     atomic_store_explicit(&w->serving, w->hold->snapshot->version, memory_order_release);
     loop_run(&w->thread.loop);
     return NULL;
@@ -224,9 +222,11 @@ static void *thread_main(void *arg)
 
 void worker_start(struct worker *w)
 {
-    int failed = pthread_create(&w->id, NULL, thread_main, w);
+    char name[16];
 
-    ASSERT(!failed);
+    snprintf(name, sizeof(name), "worker %u", w->thread.index);
+    bool ok = os_thread_start(&w->id, name, thread_main, w);
+    ASSERT(ok);
 }
 
 struct order {

@@ -37,20 +37,6 @@ static char *put(char *p, struct str s)
     return p + s.n;
 }
 
-size_t h1_write_u64(char *p, uint64_t v)
-{
-    char digits[20];
-    size_t n = 0;
-
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (size_t i = 0; i < n; i++)
-        p[i] = digits[n - 1 - i];
-    return n;
-}
-
 static size_t lines_size(const struct head *head)
 {
     size_t n = 0;
@@ -83,7 +69,7 @@ static char *put_framing(char *p, const struct h1_out_body *body)
     switch (body->framing) {
     case H1_LENGTH:
         p = put(p, STR("Content-Length: "));
-        p += h1_write_u64(p, body->length);
+        p += u64_write(p, body->length);
         return put(p, STR("\r\n"));
     case H1_CHUNKED:
         return put(p, STR("Transfer-Encoding: chunked\r\n"));
@@ -130,7 +116,7 @@ size_t h1_write_response(char *p, int status, const struct head *head,
     char *start = p;
 
     p = put(p, STR("HTTP/1.1 "));
-    p += h1_write_u64(p, (uint64_t)status);
+    p += u64_write(p, (uint64_t)status);
     *p++ = ' ';
     p = put(p, str_of(h1_phrase(status)));
     p = put(p, STR("\r\n"));

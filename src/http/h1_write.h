@@ -33,7 +33,5 @@ size_t h1_write_chunk_size(char *p, uint64_t n);
 /* "0 CR LF", trailers, CR LF. Size: 5 + those of the lines. */
 size_t h1_trailers_size(const struct head *trailers);
 size_t h1_write_last_chunk(char *p, const struct head *trailers);
-/* Decimal digits at p (at most 20); returns their number. */
-size_t h1_write_u64(char *p, uint64_t v);
 
 #endif

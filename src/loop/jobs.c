@@ -3,10 +3,10 @@
 #include "loop/jobs.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 
 struct jobs {
@@ -71,17 +71,11 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's business. With the mutex held. */
+/* With the mutex held. */
 static void thread_start(struct jobs *p)
 {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool ok = pthread_create(&p->threads[p->started], NULL, thread_main, p) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (ok)
-        pthread_setname_np(p->threads[p->started++], "job");
+    if (os_thread_start(&p->threads[p->started], "job", thread_main, p))
+        p->started++;
     else if (!p->started)
         PANIC("the system gives no thread");
 }

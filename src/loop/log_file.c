@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 
 enum {
@@ -466,19 +467,14 @@ static void *writer_main(void *arg)
 struct log_writer *log_writer_start(void)
 {
     struct log_writer *w = mem_zero(sizeof(*w));
-    sigset_t all, before;
 
     tzset(); /* now, not at the first line */
     w->error_level = LOG_WARN;
     w->wakefd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&w->mutex, NULL);
-    /* Signals are the main thread's business; SIGPIPE stays blocked in this one. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (w->wakefd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0)
+    /* SIGPIPE is blocked in this one, as all signals are. */
+    if (w->wakefd < 0 || !os_thread_start(&w->thread, "log", writer_main, w))
         PANIC("the system gives no thread for logs");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setname_np(w->thread, "log");
     return w;
 }
 

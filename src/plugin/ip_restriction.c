@@ -14,19 +14,7 @@ struct ip_restriction {
     bool wanted; /* addresses in the set pass; else all others do */
 };
 
-/* APISIX's patterns: they let some malformed IPv6 networks through, which compile finds. */
-#define IPV4_PART "([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
-#define IPV6_TEXT "([a-fA-F0-9]{0,4}:){1,8}(:[a-fA-F0-9]{0,4}){0,8}([a-fA-F0-9]{0,4})?"
-static const struct field address_rows[] = {
-    {"IPv4", FIELD_STR, .format = "ipv4"},
-    {"IPv4/CIDR", FIELD_STR,
-     .pattern = "^" IPV4_PART "\\." IPV4_PART "\\." IPV4_PART "\\." IPV4_PART
-                "/([12]?[0-9]|3[0-2])$"},
-    {"IPv6", FIELD_STR, .format = "ipv6"},
-    {"IPv6/CIDR", FIELD_STR, .pattern = "^" IPV6_TEXT "/[0-9]{1,3}$"},
-    {0},
-};
-static const struct field address_row = {.type = FIELD_STR, .of = address_rows};
+static const struct field address_row = {.type = FIELD_STR, .of = field_address_rows};
 
 #define AT(member) .at = offsetof(struct ip_restriction, member)
 static const struct field rows[] = {

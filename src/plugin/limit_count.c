@@ -357,9 +357,9 @@ static void show_quota(struct exchange *ex, const struct demand *d, struct limit
     char *limit = arena_bytes(a, LIMIT_TEXT_SIZE), *remaining = arena_bytes(a, LIMIT_TEXT_SIZE),
          *reset = arena_bytes(a, LIMIT_TEXT_SIZE);
 
-    response_header_set(ex, names.limit, str_make(limit, limit_number_text(d->ask.count, limit)));
+    response_header_set(ex, names.limit, str_make(limit, u64_write(limit, d->ask.count)));
     response_header_set(ex, names.remaining,
-                        str_make(remaining, limit_number_text(q.remaining, remaining)));
+                        str_make(remaining, u64_write(remaining, q.remaining)));
     response_header_set(ex, names.reset, str_make(reset, limit_reset_text(q.reset, reset)));
 }
 

@@ -76,24 +76,9 @@ struct limit_quota limit_window_ask(struct limit_table *t, const struct limit_as
     return ask->type == LIMIT_SLIDING ? ask_sliding(t, ask) : ask_fixed(t, ask);
 }
 
-/* Without stdio: these are on every request's way. */
-size_t limit_number_text(uint64_t v, char out[LIMIT_TEXT_SIZE])
-{
-    char digits[LIMIT_TEXT_SIZE];
-    size_t n = 0;
-
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
-    return n;
-}
-
 size_t limit_reset_text(uint64_t reset, char out[LIMIT_TEXT_SIZE])
 {
-    size_t n = limit_number_text(reset / 100, out);
+    size_t n = u64_write(out, reset / 100);
     unsigned part = (unsigned)(reset % 100);
 
     if (!part)

@@ -38,10 +38,9 @@ struct limit_quota limit_window_ask(struct limit_table *t, const struct limit_as
  * LIMIT_NUMBER_MAX. */
 bool limit_number_read(struct str s, uint64_t *out, char *err, size_t size);
 
-/* Texts as Lua writes them, and their length. Of a number; */
 enum { LIMIT_TEXT_SIZE = 24 };
-size_t limit_number_text(uint64_t v, char out[LIMIT_TEXT_SIZE]);
-/* of hundredths: 6000 is "60", 5998 is "59.98", 5990 is "59.9". */
+/* The text of hundredths as Lua writes numbers, and its length: 6000 is "60", 5998 is "59.98", 5990
+ * is "59.9". */
 size_t limit_reset_text(uint64_t reset, char out[LIMIT_TEXT_SIZE]);
 
 #endif

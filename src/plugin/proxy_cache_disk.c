@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "plugin/proxy_cache_zone.h"
 
 enum { DIGITS = 16, PATH_SIZE = 4096 };
@@ -330,7 +330,6 @@ static void await(struct disk_scan *s, unsigned ms)
 void disk_scan_start(struct cache_zone *z, unsigned wait_ms)
 {
     pthread_condattr_t attr;
-    sigset_t all, before;
 
     if (!zone_conf(z)->disk_path.p)
         return;
@@ -341,12 +340,7 @@ void disk_scan_start(struct cache_zone *z, unsigned wait_ms)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->ended, &attr);
     pthread_condattr_destroy(&attr);
-    /* Signals are for the main thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&s->thread, NULL, scan_body, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!started) {
+    if (!os_thread_start(&s->thread, "cache-scan", scan_body, s)) {
         log_error("proxy-cache: zone %.*s: no thread to look for stored responses",
                   STR_ARG(zone_conf(z)->name));
         free(s);

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "base/random.h"
 #include "store/curl.h"
@@ -406,20 +406,14 @@ static void *watcher_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
 static void etcd_watch(struct store *store, store_changed_fn *changed, void *arg)
 {
     struct etcd *e = etcd_of(store);
-    sigset_t all, before;
 
     e->changed = changed;
     e->arg = arg;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&e->thread, NULL, watcher_main, e) != 0)
+    if (!os_thread_start(&e->thread, "etcd-watch", watcher_main, e))
         PANIC("the system gives no thread");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setname_np(e->thread, "etcd-watch");
     e->running = true;
 }
 

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -19,6 +18,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "store/data_dir.h"
 
@@ -262,16 +262,11 @@ static void *watcher_main(void *arg)
 static void file_watch(struct store *store, store_changed_fn *changed, void *arg)
 {
     struct file *f = file_of(store);
-    sigset_t all, before;
 
     f->changed = changed;
     f->arg = arg;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&f->thread, NULL, watcher_main, f) != 0)
+    if (!os_thread_start(&f->thread, "file-watch", watcher_main, f))
         PANIC("the system gives no thread");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setname_np(f->thread, "file-watch");
     f->running = true;
 }
 

@@ -5,11 +5,11 @@
 
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "store/echo.h"
 
@@ -456,20 +456,6 @@ static void keeper_free(struct keeper *k)
     free(k);
 }
 
-/* Signals are the main thread's business. */
-static bool thread_start(struct keeper *k)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool ok = pthread_create(&k->thread, NULL, keeper_main, k) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (ok)
-        pthread_setname_np(k->thread, "keeper");
-    return ok;
-}
-
 struct keeper *keeper_start(struct store *store, struct document_codec *codec,
                             struct builder *builder, struct secrets *secrets,
                             keeper_publish_fn *publish, void *arg)
@@ -506,7 +492,7 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
         news_take(k);
     }
     current_renew(k);
-    if (!thread_start(k))
+    if (!os_thread_start(&k->thread, "keeper", keeper_main, k))
         PANIC("the system gives no thread");
     return k;
 }

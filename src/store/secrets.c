@@ -3,7 +3,6 @@
 #include "store/secrets.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "config/references.h"
 #include "store/secret_manager.h"
@@ -258,10 +258,8 @@ static void *secrets_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
 static void thread_start(struct secrets *s)
 {
-    sigset_t all, before;
     struct arena a;
     struct str err;
 
@@ -271,12 +269,8 @@ static void thread_start(struct secrets *s)
         s->no = "libcurl is not installed";
     }
     arena_fini(&a);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&s->thread, NULL, secrets_main, s) != 0)
+    if (!os_thread_start(&s->thread, "secrets", secrets_main, s))
         PANIC("the system gives no thread");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setname_np(s->thread, "secrets");
     s->running = true;
 }
 

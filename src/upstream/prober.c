@@ -3,6 +3,7 @@
 #include "upstream/prober.h"
 
 #include "base/mem.h"
+#include "base/os_thread.h"
 #include "base/panic.h"
 #include "upstream/prober_int.h"
 
@@ -223,16 +224,15 @@ static void *thread_main(void *arg)
 {
     struct prober *p = arg;
 
-    pthread_setname_np(pthread_self(), "prober");
     loop_run(prober_loop(p));
     return NULL;
 }
 
 void prober_start(struct prober *p)
 {
-    int failed = pthread_create(&p->id, NULL, thread_main, p);
+    bool ok = os_thread_start(&p->id, "prober", thread_main, p);
 
-    ASSERT(!failed);
+    ASSERT(ok);
     p->started = true;
 }
 

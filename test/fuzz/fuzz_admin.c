@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../unit/admin/fake_auth.h"
 #include "admin/admin.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -157,28 +158,6 @@ static const struct store_ops memory_ops = {
 /* ---- The gateway's control side ----------------------------------------------------------------
  */
 
-struct key_conf {
-    struct str key;
-};
-
-static const struct field empty_rows[] = {{.name = NULL}};
-static const struct fields empty_fields = {.rows = empty_rows, .size = 1};
-static const struct field key_rows[] = {
-    {"key", FIELD_STR, .flags = FIELD_REQUIRED | FIELD_SECRET,
-     .at = offsetof(struct key_conf, key)},
-    {.name = NULL},
-};
-static const struct fields key_fields = {.rows = key_rows, .size = sizeof(struct key_conf)};
-static const struct plugin key_auth = {
-    .abi = PLUGIN_ABI,
-    .name = "key-auth",
-    .version = 0.1,
-    .priority = 2500,
-    .auth = true,
-    .conf = &empty_fields,
-    .consumer = &key_fields,
-    .consumer_key = "key",
-};
 static const struct plugin *const plugins[] = {&key_auth, NULL};
 
 static const struct builder_env env = {.plugins = plugins};

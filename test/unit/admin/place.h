@@ -21,25 +21,13 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fake_auth.h"
 #include "store/document.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Plugins of the test's own -----------------------------------------------------------------
  */
-
-struct key_conf {
-    struct str key;
-};
-
-static const struct field empty_rows[] = {{.name = NULL}};
-static const struct fields empty_fields = {.rows = empty_rows, .size = 1};
-static const struct field key_rows[] = {
-    {"key", FIELD_STR, .flags = FIELD_REQUIRED | FIELD_SECRET,
-     .at = offsetof(struct key_conf, key)},
-    {.name = NULL},
-};
-static const struct fields key_fields = {.rows = key_rows, .size = sizeof(struct key_conf)};
 
 struct count_conf {
     int64_t count;
@@ -56,16 +44,6 @@ static const struct field counter_meta_rows[] = {{"header", FIELD_STR, .at = 0},
 static const struct fields counter_meta = {
     .rows = counter_meta_rows, .size = sizeof(struct str), .open = true};
 
-static const struct plugin key_auth = {
-    .abi = PLUGIN_ABI,
-    .name = "key-auth",
-    .version = 0.1,
-    .priority = 2500,
-    .auth = true,
-    .conf = &empty_fields,
-    .consumer = &key_fields,
-    .consumer_key = "key",
-};
 static const struct plugin counter = {
     .abi = PLUGIN_ABI,
     .name = "counter",

@@ -210,7 +210,7 @@ static void test_numbers(void **state)
         uint64_t v = ((uint64_t)seed << 32 | random_below(UINT32_MAX)) >> random_below(64);
         if (round < 3)
             v = round == 0 ? 0 : round == 1 ? UINT64_MAX : 10;
-        size_t n = h1_write_u64(p, v);
+        size_t n = u64_write(p, v);
         snprintf(expect, sizeof(expect), "%llu", (unsigned long long)v);
         assert_true(str_eq(str_make(p, n), str_of(expect)));
         n = h1_write_chunk_size(p, v);

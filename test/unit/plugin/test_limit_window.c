@@ -136,9 +136,8 @@ static void texts(void **state)
         size_t n = limit_reset_text(samples[i].reset, text);
         assert_true(str_eq(str_make(text, n), str_of(samples[i].text)));
     }
-    assert_true(str_eq(str_make(text, limit_number_text(0, text)), STR("0")));
-    assert_true(
-        str_eq(str_make(text, limit_number_text(UINT64_MAX, text)), STR("18446744073709551615")));
+    assert_true(str_eq(str_make(text, u64_write(text, 0)), STR("0")));
+    assert_true(str_eq(str_make(text, u64_write(text, UINT64_MAX)), STR("18446744073709551615")));
     assert_int_equal(limit_reset_text(UINT64_MAX, text), 21);
 }
 
