@@ -880,7 +880,7 @@ static void handshake_failed(struct h1_conn *c)
         note_refusal(c, why);
         write_page(c, why);
     } else {
-        c->server->thread->count.by_reason[why]++;
+        c->server->thread->count.client_by_reason[why]++;
     }
     linger(c);
 }
