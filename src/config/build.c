@@ -138,10 +138,7 @@ static void object_free(void *p)
 {
     struct object *o = p;
 
-    for (unsigned i = 0; i < o->plugins.n; i++) {
-        const struct plugin_use *use = &o->plugins.items[i].use;
-        plugin_release(use->plugin, (enum kind)o->kind, use->conf);
-    }
+    plugin_set_put(o->plugins);
     if (o->kind == KIND_SSL)
         site_release(o);
     if (o->upstream)
@@ -150,11 +147,10 @@ static void object_free(void *p)
     arena_fini(&arena);
 }
 
-/* Documents of a kind are often alike: the next one gets what this one took, so that little is lost
- * at the end of its chunk. */
-static void object_measure(struct builder *b, enum kind kind, const struct object *o)
+/* Documents of a kind are often alike: the next one gets what this one took. */
+void arena_measure(size_t *size, const struct arena *a)
 {
-    size_t used = arena_used(&o->arena), *size = &b->sizes[kind];
+    size_t used = arena_used(a);
 
     used = used > OBJECT_MOST ? OBJECT_MOST : used;
     *size = used > *size ? used : *size - (*size - used) / 4;
@@ -183,21 +179,6 @@ void link_drop(struct builder *b, struct link *l)
         link_free(l);
     else
         garbage_add(&b->dead, l, link_free, l->born);
-}
-
-const struct chain *object_chain(struct object *o)
-{
-    if (!o->chained) {
-        struct plugin_use *uses = mem_array(o->plugins.n, sizeof(*uses));
-        unsigned n = 0;
-        for (unsigned i = 0; i < o->plugins.n; i++)
-            if (!entry_is_closed(&o->plugins.items[i]))
-                uses[n++] = o->plugins.items[i].use;
-        o->chain = chain_new(&o->arena, uses, n);
-        free(uses);
-        o->chained = true;
-    }
-    return o->chain;
 }
 
 /* ---- Documents ---- */
@@ -292,7 +273,7 @@ static struct object *compile_value(struct compile *c, struct item *item, const 
     }
     c->o = object_new(b, c->kind, item);
     if (compile_doc(c, &doc)) {
-        object_measure(b, c->kind, c->o);
+        arena_measure(&b->sizes[c->kind], &c->o->arena);
         return c->o;
     }
     edges_leave(b, c->o);
@@ -584,6 +565,7 @@ void builder_free(struct builder *b)
     trie_free(b->sites);
     trie_free(b->identities);
     trie_free(b->plugins);
+    map_fini(&b->sets);
     slabs_fini(&b->slabs);
     free(b->checked);
     free(b->slots);

@@ -23,13 +23,13 @@ static void claims_compile(struct compile *c, struct str username, struct str id
     struct object *o = c->o;
     unsigned n = 0;
 
-    for (unsigned i = 0; i < o->plugins.n; i++)
-        n += entry_is_auth(&o->plugins.items[i]);
+    for (unsigned i = 0; i < object_nplugins(o); i++)
+        n += entry_is_auth(&o->plugins->items[i]);
     if (n == 0)
         return;
     o->claims = arena_zero(&o->arena, n * sizeof(*o->claims));
-    for (unsigned i = 0; i < o->plugins.n; i++) {
-        const struct plugin_use *use = &o->plugins.items[i].use;
+    for (unsigned i = 0; i < object_nplugins(o); i++) {
+        const struct plugin_use *use = &o->plugins->items[i].use;
         if (!use->plugin || !use->plugin->auth || use->disabled)
             continue;
         struct str key = claim_key(use->plugin, use->conf);
@@ -50,13 +50,13 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
     struct plugin_use *uses;
     unsigned n = 0, nuses = 0;
 
-    for (unsigned i = 0; i < o->plugins.n; i++)
-        n += !entry_is_auth(&o->plugins.items[i]);
+    for (unsigned i = 0; i < object_nplugins(o); i++)
+        n += !entry_is_auth(&o->plugins->items[i]);
     if (n == 0)
         return 0;
     uses = arena_alloc(&o->arena, n * sizeof(*uses));
-    for (unsigned i = 0; i < o->plugins.n; i++) {
-        const struct plugin_entry *e = &o->plugins.items[i];
+    for (unsigned i = 0; i < object_nplugins(o); i++) {
+        const struct plugin_entry *e = &o->plugins->items[i];
         if (entry_is_auth(e) || entry_is_closed(e))
             continue;
         uses[nuses] = e->use;
@@ -69,8 +69,8 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
 /* Something else than an auth plugin should run for it and cannot. */
 static bool uses_closed(const struct object *o)
 {
-    for (unsigned i = 0; i < o->plugins.n; i++)
-        if (entry_is_closed(&o->plugins.items[i]) && !entry_is_auth(&o->plugins.items[i]))
+    for (unsigned i = 0; i < object_nplugins(o); i++)
+        if (entry_is_closed(&o->plugins->items[i]) && !entry_is_auth(&o->plugins->items[i]))
             return true;
     return false;
 }
@@ -139,8 +139,8 @@ bool compile_credential(struct compile *c, const struct credential_doc *d)
     str_cut(id, '/', &middle, &id);
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
-    for (unsigned i = 0; i < o->plugins.n; i++)
-        if (!entry_is_auth(&o->plugins.items[i]))
+    for (unsigned i = 0; i < object_nplugins(o); i++)
+        if (!entry_is_auth(&o->plugins->items[i]))
             return compile_fail(c, "only supports auth type plugins in consumer credential");
     claims_compile(c, username, id);
     return !c->strict || check_duplicates(c);

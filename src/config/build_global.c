@@ -42,8 +42,8 @@ static const struct object *rule_with(const struct rules *r, const struct object
                                       const char *name)
 {
     for (unsigned i = 0; i < r->n; i++)
-        for (unsigned k = 0; r->items[i] != but && k < r->items[i]->plugins.n; k++)
-            if (strcmp(r->items[i]->plugins.items[k].name, name) == 0)
+        for (unsigned k = 0; r->items[i] != but && k < object_nplugins(r->items[i]); k++)
+            if (strcmp(r->items[i]->plugins->items[k].name, name) == 0)
                 return r->items[i];
     return NULL;
 }
@@ -55,8 +55,8 @@ static bool check_conflict(struct compile *c)
     const struct item *self = trie_get(c->b->items[KIND_GLOBAL_RULE], c->id, TRIE_EXACT);
     bool good = true;
 
-    for (unsigned i = 0; good && i < c->o->plugins.n; i++) {
-        const char *name = c->o->plugins.items[i].name;
+    for (unsigned i = 0; good && i < object_nplugins(c->o); i++) {
+        const char *name = c->o->plugins->items[i].name;
         const struct object *other = rule_with(&r, self ? self->object : NULL, name);
         if (other)
             good = compile_fail(c, "plugin '%s' already exists in global rule with id '%.*s'", name,
@@ -103,11 +103,11 @@ static void globals_merge(struct globals *g, const struct rules *r)
     unsigned total = 0, n = 0;
 
     for (unsigned i = 0; i < r->n; i++)
-        total += r->items[i]->plugins.n;
+        total += object_nplugins(r->items[i]);
     struct plugin_use *uses = mem_array(total + 1, sizeof(*uses));
     for (unsigned i = 0; i < r->n; i++)
-        for (unsigned k = 0; k < r->items[i]->plugins.n; k++) {
-            const struct plugin_entry *e = &r->items[i]->plugins.items[k];
+        for (unsigned k = 0; k < object_nplugins(r->items[i]); k++) {
+            const struct plugin_entry *e = &r->items[i]->plugins->items[k];
             if (!entry_runs(r, r->items[i], e))
                 continue;
             if (entry_is_closed(e))

@@ -6,8 +6,10 @@
 #define CONFIG_BUILD_PRIVATE_H
 
 #include "base/garbage.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/trie.h"
 #include "config/build.h"
 #include "config/model.h"
@@ -27,9 +29,19 @@ static inline bool entry_is_closed(const struct plugin_entry *e)
     return !e->use.plugin;
 }
 
+/* The `plugins` of a document, compiled. Documents of one kind of use whose text there is the same
+ * share it, unless a plugin asked for whom it is compiled. */
 struct plugin_set {
-    struct plugin_entry *items;
+    struct arena arena; /* holds the set itself; empty: the object's does */
+    struct map *home;   /* where it is found; NULL: it is not shared */
+    struct hash128 text;
+    unsigned users; /* objects that have it */
     unsigned n;
+    unsigned char kind; /* of the first one */
+    bool chained;       /* chain is made */
+    const struct chain
+        *chain; /* of these plugins alone, made when first asked for; NULL: none runs */
+    struct plugin_entry *items;
 };
 
 /* ---- Objects ---- */
@@ -79,17 +91,15 @@ enum edge_kind {
 struct object {
     struct arena arena; /* holds the object itself */
     uint64_t born;
-    struct item *item; /* NULL: a trial */
-    struct plugin_set plugins;
-    const struct chain *chain; /* of its plugins alone; made when first asked for */
-    struct upstream *upstream; /* its own or inline; NULL: none */
+    struct item *item;          /* NULL: a trial */
+    struct plugin_set *plugins; /* NULL: none */
+    struct upstream *upstream;  /* its own or inline; NULL: none */
     struct edge *edges[EDGE_COUNT];
     struct str *hosts; /* lower case */
     unsigned nhosts;
     unsigned char kind;    /* the item's, which may be gone before its object */
     signed char websocket; /* -1: not said */
     bool off;              /* status: 0 */
-    bool chained;          /* chain is made */
     bool linked;           /* `link` has been given to the router */
     union {
         struct link *link;       /* route: without what its references give */
@@ -109,6 +119,11 @@ struct object {
         };
     };
 };
+
+static inline unsigned object_nplugins(const struct object *o)
+{
+    return o->plugins ? o->plugins->n : 0;
+}
 
 struct item {
     enum kind kind;
@@ -136,6 +151,8 @@ struct builder {
     struct arena_pool objects, scratch;
     struct slabs slabs;             /* nodes that requests go through: together, in few pages */
     size_t sizes[KIND_COUNT];       /* what recent objects of a kind took */
+    size_t set_size;                /* and sets of plugins */
+    struct map sets;                /* of plugins that documents share, by their text */
     struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
     struct trie *waiting;           /* by credential key: first claim behind the owner's */
     struct trie *bad, *flawed;      /* by resource key: message, a C string */
@@ -181,6 +198,9 @@ struct compile {
     const json_t *value;
     struct arena scratch; /* the parsed document, messages */
     struct object *o;
+    struct plugin_set *set; /* under way, and where its pieces come from */
+    struct arena *set_arena;
+    bool set_own; /* it is of no use to others */
     struct str err;
     bool refs_stay;  /* references in the document are let be, as APISIX checks a write */
     bool resolved;   /* some were replaced: err may quote what no log must have */
@@ -198,9 +218,13 @@ bool compile_fail_schema(struct compile *c, const char *fmt, ...)
 
 /* Each fills c->o from a parsed document; false after compile_fail. */
 bool compile_plugins(struct compile *c, struct field_list plugins);
-/* The plugin's release for a configuration of its `conf` table; a consumer's own is left alone.
- * NULLs are fine. */
-void plugin_release(const struct plugin *p, enum kind kind, void *conf);
+/* An object gives up its plugins; NULL is fine. */
+void plugin_set_put(struct plugin_set *set);
+/* The chain of these plugins alone; NULL: no plugins that run. */
+const struct chain *plugin_set_chain(struct plugin_set *set);
+/* The largest of what recent ones of a sort took, and a little less each time, so that little is
+ * lost at the end of the next one's chunk. */
+void arena_measure(size_t *size, const struct arena *a);
 bool compile_upstream(struct compile *c, const struct upstream_doc *d);
 bool compile_checks(struct compile *c, const struct checks_doc *d, struct upstream *u);
 bool compile_route(struct compile *c, const struct route_doc *d);
@@ -254,7 +278,15 @@ struct build {
     struct str resource;
     const json_t *conf;
     enum body_need body; /* of its texts and expressions */
+    bool own;            /* the plugin asked for the resource: what is compiled is for it alone */
 };
+
+/* For what belongs to the object itself. */
+static inline struct build compile_build(struct compile *c, const json_t *conf)
+{
+    return (struct build){
+        .arena = &c->o->arena, .scratch = &c->scratch, .resource = c->key, .conf = conf};
+}
 
 /* ---- Items, objects, links ---- */
 
@@ -270,8 +302,6 @@ void item_set_upstream(struct builder *b, struct item *item, struct upstream *u)
 /* Gives up an object or a link: freed at once when no snapshot can reach it. */
 void object_drop(struct builder *b, struct object *o);
 void link_drop(struct builder *b, struct link *l);
-/* The chain of the object's plugins alone; NULL: no plugins that run. */
-const struct chain *object_chain(struct object *o);
 
 /* Brings the router up to date for one route. */
 void route_link(struct builder *b, struct item *item);

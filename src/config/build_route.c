@@ -123,7 +123,7 @@ static bool paths_ok(struct compile *c, const json_t *node)
 
 static bool vars_compile(struct compile *c, const struct route_doc *d, struct route_about *r)
 {
-    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, d->vars, BODY_NONE};
+    struct build build = compile_build(c, d->vars);
 
     /* An empty expression always holds. */
     if (!d->vars || json_array_size(d->vars) == 0)
@@ -168,8 +168,6 @@ bool compile_route(struct compile *c, const struct route_doc *d)
         (d->upstream && !compile_upstream(c, d->upstream)) || !compile_plugins(c, d->plugins) ||
         !vars_compile(c, d, r) || !refuse_lua(c, d->filter_func, d->script))
         return false;
-    if (!o->edges[EDGE_PLUGIN_CONFIG] && !o->edges[EDGE_SERVICE])
-        object_chain(o);
     return true;
 }
 
@@ -219,7 +217,7 @@ static unsigned link_sources(struct object *o, struct object *sources[SOURCES])
     unsigned n = 0;
 
     for (unsigned i = 0; i < SOURCES; i++)
-        if (all[i] && all[i]->plugins.n)
+        if (all[i] && object_nplugins(all[i]))
             sources[n++] = all[i];
     return n;
 }
@@ -233,14 +231,14 @@ static bool chain_merge(struct link *l, struct arena *a, struct object *const so
     bool open = true;
 
     for (unsigned i = 0; i < n; i++)
-        total += sources[i]->plugins.n;
+        total += sources[i]->plugins->n;
     uses = mem_array(total, sizeof(*uses));
     for (unsigned i = 0; i < n; i++)
-        for (unsigned k = 0; k < sources[i]->plugins.n; k++) {
-            const struct plugin_entry *e = &sources[i]->plugins.items[k];
+        for (unsigned k = 0; k < sources[i]->plugins->n; k++) {
+            const struct plugin_entry *e = &sources[i]->plugins->items[k];
             bool hidden = false;
             for (unsigned j = 0; j < i && !hidden; j++)
-                hidden = set_find(&sources[j]->plugins, e->name) != NULL;
+                hidden = set_find(sources[j]->plugins, e->name) != NULL;
             if (hidden)
                 continue;
             if (entry_is_closed(e))
@@ -261,9 +259,9 @@ static bool link_chain(struct link *l, struct object *o)
 
     if (n != 1)
         return n == 0 || chain_merge(l, l->arena ? l->arena : &o->arena, sources, n);
-    l->route.chain = object_chain(sources[0]);
-    for (unsigned i = 0; i < sources[0]->plugins.n; i++)
-        if (entry_is_closed(&sources[0]->plugins.items[i]))
+    l->route.chain = plugin_set_chain(sources[0]->plugins);
+    for (unsigned i = 0; i < sources[0]->plugins->n; i++)
+        if (entry_is_closed(&sources[0]->plugins->items[i]))
             return false;
     return true;
 }

@@ -200,7 +200,7 @@ static struct str header_name(struct arena *a, struct str key)
 /* What the request is known by. */
 static const struct text *hash_text(struct compile *c, const struct upstream_doc *d)
 {
-    struct build build = {&c->o->arena, &c->scratch, STR_NONE, c->key, c->value, BODY_NONE};
+    struct build build = compile_build(c, c->value);
     struct arena *a = &c->scratch;
 
     switch ((enum hash_on)d->hash_on) {

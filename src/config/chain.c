@@ -42,24 +42,29 @@ static void step_place(struct chain *c, struct step *s, const struct plugin_use 
     size_t size = (use->plugin->frame_size + FRAME_ALIGN - 1) & ~(size_t)(FRAME_ALIGN - 1);
 
     ASSERT(c->frame_size + size <= UINT32_MAX && index <= UINT16_MAX);
-    *s = (struct step){*use, (uint32_t)c->frame_size, (uint16_t)index};
+    *s = (struct step){*use, c->frame_size, (uint16_t)index};
     c->body = use->body > c->body ? use->body : c->body;
-    c->frame_size += size;
+    c->frame_size += (uint32_t)size;
 }
 
 /* The phase lists, from steps in running order. */
 static void phases_fill(struct arena *a, struct chain *c, const struct step *const *order,
                         unsigned n)
 {
-    for (enum phase p = 0; p < PHASE_COUNT; p++) {
-        unsigned have = 0;
+    unsigned total = 0;
+
+    for (enum phase p = 0; p < PHASE_COUNT; p++)
         for (unsigned i = 0; i < n; i++)
-            have += has_phase(order[i]->use.plugin, p);
-        const struct step **list = have ? arena_alloc(a, have * sizeof(*list)) : NULL;
-        c->phase[p] = (struct step_list){list, have};
-        for (unsigned i = 0, at = 0; i < n; i++)
+            total += has_phase(order[i]->use.plugin, p);
+    ASSERT(total <= UINT16_MAX);
+    uint16_t *places = arena_alloc(a, total * sizeof(*places));
+    c->places = places;
+    total = 0;
+    for (enum phase p = 0; p < PHASE_COUNT; p++) {
+        for (unsigned i = 0; i < n; i++)
             if (has_phase(order[i]->use.plugin, p))
-                list[at++] = order[i];
+                places[total++] = (uint16_t)(order[i] - c->steps);
+        c->ends[p] = (uint16_t)total;
     }
 }
 
@@ -99,7 +104,7 @@ const struct chain *chain_new(struct arena *a, const struct plugin_use *uses, un
         order[at] = &steps[at];
     }
     c->steps = steps;
-    c->n = live;
+    c->n = (uint16_t)live;
     phases_fill(a, c, order, live);
     return c;
 }
@@ -126,8 +131,8 @@ static bool chain_runs(const struct chain *c, const struct plugin *p)
 static bool step_lives(const struct chain *c, const struct step *s)
 {
     for (enum phase p = 0; p < PHASE_COUNT; p++)
-        for (unsigned i = 0; i < c->phase[p].n; i++)
-            if (c->phase[p].steps[i]->index == s->index)
+        for (unsigned i = 0; i < chain_count(c, p); i++)
+            if (chain_step(c, p, i) == s)
                 return true;
     return false;
 }
@@ -146,7 +151,7 @@ const struct chain *chain_overlay(struct arena *a, const struct chain *base,
     c->frame_size = base ? base->frame_size : 0;
     for (unsigned i = 0; i < nbase; i++) {
         steps[i] = base->steps[i];
-        if (!use_of(over, n, steps[i].use.plugin) && step_lives(base, &steps[i]))
+        if (!use_of(over, n, steps[i].use.plugin) && step_lives(base, &base->steps[i]))
             order_insert(order, live++, &steps[i]);
     }
     for (unsigned i = 0; i < n; i++) {
@@ -158,7 +163,7 @@ const struct chain *chain_overlay(struct arena *a, const struct chain *base,
         at++;
     }
     c->steps = steps;
-    c->n = at;
+    c->n = (uint16_t)at;
     phases_fill(a, c, order, live);
     return c;
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "config/build_private.h"
 #include "config/fields.h"
 
@@ -69,8 +70,9 @@ void build_body_need(struct build *b, enum body_need need)
         b->body = need;
 }
 
-struct str build_resource(const struct build *b)
+struct str build_resource(struct build *b)
 {
+    b->own = true;
     return b->resource;
 }
 
@@ -144,7 +146,7 @@ static bool meta_parse(struct trial *t, const json_t *json)
 static bool meta_compile(struct trial *t)
 {
     struct plugin_use *use = &t->entry->use;
-    struct arena *a = &t->c->o->arena;
+    struct arena *a = t->c->set_arena;
     const struct meta_doc *d = &t->meta;
 
     if (d->priority) {
@@ -176,7 +178,8 @@ static bool meta_compile(struct trial *t)
     return true;
 }
 
-void plugin_release(const struct plugin *p, enum kind kind, void *conf)
+/* A consumer's own configuration is left alone. NULLs are fine. */
+static void plugin_release(const struct plugin *p, enum kind kind, void *conf)
 {
     if (conf && p && p->release && !(kinds[kind].identity && p->consumer))
         p->release(conf);
@@ -188,7 +191,7 @@ static bool conf_compile(struct trial *t)
     bool consumer = kinds[t->c->kind].identity && p->consumer;
     const struct fields *fields = consumer ? p->consumer : p->conf;
     bool (*compile)(void *, struct build *) = consumer ? p->compile_consumer : p->compile;
-    struct arena *a = &t->c->o->arena;
+    struct arena *a = t->c->set_arena;
     struct str err = STR_NONE;
     void *conf = NULL;
     bool good = true;
@@ -249,13 +252,15 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
         json_object_del(bare, "_meta");
         t.conf = bare;
     }
-    t.build = (struct build){&c->o->arena, &c->scratch, STR_NONE, c->key, t.conf, BODY_NONE};
+    t.build = (struct build){
+        .arena = c->set_arena, .scratch = &c->scratch, .resource = c->key, .conf = t.conf};
     bool good = meta_parse(&t, meta);
     entry->use.disabled = t.meta.disable;
     good = good && (entry->use.disabled || ((c->refs_stay || refs_gone(c, "", value)) &&
                                             conf_compile(&t) && meta_compile(&t)));
     entry->use.body = (uint8_t)t.build.body;
     json_decref(bare);
+    c->set_own |= t.build.own || !good;
     return good;
 }
 
@@ -286,15 +291,88 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     return true;
 }
 
-bool compile_plugins(struct compile *c, struct field_list plugins)
-{
-    struct plugin_set *set = &c->o->plugins;
-    const struct field_member *members = plugins.items;
+/* ---- Sets ---- */
 
-    if (plugins.n == 0)
-        return true;
-    set->items = arena_zero(&c->o->arena, plugins.n * sizeof(*set->items));
-    for (size_t i = 0; i < plugins.n; i++) {
+static bool set_is(const void *value, const void *key)
+{
+    const struct plugin_set *set = value;
+    const struct hash128 *text = key;
+
+    return set->text.a == text->a && set->text.b == text->b;
+}
+
+/* What those that may share a set have in common. Longer texts are not worth it, nor are those of
+ * identities, which differ from each other. */
+static bool set_text(const struct compile *c, struct hash128 *text)
+{
+    char buf[2048];
+    const json_t *plugins = json_object_get(c->value, "plugins");
+
+    if (c->strict || kinds[c->kind].identity)
+        return false;
+    size_t n = json_dumpb(plugins, buf, sizeof(buf), JSON_COMPACT);
+    if (n == 0 || n > sizeof(buf))
+        return false;
+    *text = hash_str128(str_make(buf, n));
+    return true;
+}
+
+static void set_new(struct compile *c, unsigned n)
+{
+    struct arena arena, *a = &c->o->arena;
+
+    if (!kinds[c->kind].identity) {
+        arena_init(&arena, &c->b->objects);
+        if (c->b->set_size > 0)
+            arena_reserve(&arena, c->b->set_size);
+        a = &arena;
+    }
+    struct plugin_set *set = arena_zero(a, sizeof(*set));
+    set->items = arena_zero(a, n * sizeof(*set->items));
+    set->users = 1;
+    set->kind = (unsigned char)c->kind;
+    if (a == &arena)
+        set->arena = arena;
+    c->set = c->o->plugins = set;
+    c->set_arena = a == &arena ? &set->arena : a;
+    c->set_own = a != &arena;
+}
+
+void plugin_set_put(struct plugin_set *set)
+{
+    if (!set || --set->users > 0)
+        return;
+    if (set->home)
+        map_remove(set->home, set->text.a, set);
+    for (unsigned i = 0; i < set->n; i++)
+        plugin_release(set->items[i].use.plugin, (enum kind)set->kind, set->items[i].use.conf);
+    if (set->arena.chunks) {
+        struct arena arena = set->arena;
+        arena_fini(&arena);
+    }
+}
+
+const struct chain *plugin_set_chain(struct plugin_set *set)
+{
+    if (!set->chained) {
+        struct plugin_use *uses = mem_array(set->n, sizeof(*uses));
+        unsigned n = 0;
+        for (unsigned i = 0; i < set->n; i++)
+            if (!entry_is_closed(&set->items[i]))
+                uses[n++] = set->items[i].use;
+        set->chain = chain_new(&set->arena, uses, n);
+        free(uses);
+        set->chained = true;
+    }
+    return set->chain;
+}
+
+static bool entries_compile(struct compile *c, const struct field_list *plugins)
+{
+    const struct field_member *members = plugins->items;
+    struct plugin_set *set = c->set;
+
+    for (size_t i = 0; i < plugins->n; i++) {
         struct plugin_entry *entry = &set->items[set->n];
         bool keep = true;
         /* The parsed name goes with the document. */
@@ -304,8 +382,38 @@ bool compile_plugins(struct compile *c, struct field_list plugins)
         if (entry->use.plugin)
             entry->name = entry->use.plugin->name;
         else if (keep)
-            entry->name = arena_str(&c->o->arena, members[i].key).p;
+            entry->name = arena_str(c->set_arena, members[i].key).p;
         set->n += keep;
+    }
+    return true;
+}
+
+bool compile_plugins(struct compile *c, struct field_list plugins)
+{
+    struct builder *b = c->b;
+    struct hash128 text;
+
+    if (plugins.n == 0)
+        return true;
+    bool shared = set_text(c, &text);
+    struct plugin_set *set = shared ? map_get(&b->sets, text.a, set_is, &text) : NULL;
+    if (set) {
+        set->users++;
+        c->o->plugins = set;
+        return true;
+    }
+    set_new(c, (unsigned)plugins.n);
+    if (!entries_compile(c, &plugins))
+        return false;
+    /* Most often it is needed as it is; then its place is in what was reserved. */
+    if (c->set->arena.chunks && !c->o->edges[EDGE_PLUGIN_CONFIG] && !c->o->edges[EDGE_SERVICE])
+        plugin_set_chain(c->set);
+    if (c->set->arena.chunks)
+        arena_measure(&b->set_size, &c->set->arena);
+    if (shared && !c->set_own) {
+        c->set->text = text;
+        c->set->home = &b->sets;
+        map_add(&b->sets, text.a, c->set);
     }
     return true;
 }

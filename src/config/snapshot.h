@@ -59,20 +59,27 @@ struct step {
     uint16_t index;    /* unique in the chain, < chain->n */
 };
 
-struct step_list {
-    const struct step *const *steps;
-    unsigned n;
-};
-
 /* The merged plugins of a route, flattened: each phase lists only the plugins that have it, by
- * priority, largest first. */
+ * priority, largest first. There are as many chains as routes: it is small. */
 struct chain {
     const struct step *steps;
-    unsigned n;
-    enum body_need body; /* the most that its steps ask for */
-    size_t frame_size;   /* bytes for all frames */
-    struct step_list phase[PHASE_COUNT];
+    const uint16_t *places;     /* of all phases, one after the other: indices of steps */
+    uint32_t frame_size;        /* bytes for all frames */
+    uint16_t n;                 /* steps */
+    uint8_t body;               /* enum body_need: the most that its steps ask for */
+    uint16_t ends[PHASE_COUNT]; /* of each phase's list in places */
 };
+
+/* How many plugins have the phase. */
+static inline unsigned chain_count(const struct chain *c, enum phase phase)
+{
+    return c->ends[phase] - (phase ? c->ends[phase - 1] : 0u);
+}
+
+static inline const struct step *chain_step(const struct chain *c, enum phase phase, unsigned i)
+{
+    return &c->steps[c->places[(phase ? c->ends[phase - 1] : 0u) + i]];
+}
 
 /* Lays `over` (n uses) over the chain, in the arena: a plugin present in both gets the new
  * configuration, and its frame starts anew. Steps that stay keep their frame_at and index, so that

@@ -88,13 +88,11 @@ static void replace_refusal(struct exchange *ex, const struct plugin_meta *meta)
 static enum verdict run_list(struct exchange *ex, struct run *run, enum phase phase,
                              bool (*wanted)(const struct step *s))
 {
-    const struct step_list *list;
-
     if (!run->chain)
         return NEXT;
-    list = &run->chain->phase[phase];
-    while (ex->at < list->n) {
-        const struct step *s = list->steps[ex->at];
+    unsigned n = chain_count(run->chain, phase);
+    while (ex->at < n) {
+        const struct step *s = chain_step(run->chain, phase, ex->at);
         if ((wanted && !wanted(s)) || !filter_lets(ex, run, s)) {
             ex->at++;
             continue;
@@ -240,20 +238,18 @@ bool has_body_filters(const struct exchange *ex)
     if (ex->unfiltered)
         return false;
     for (unsigned i = 0; i < SCOPE_COUNT; i++)
-        if (ex->runs[i].chain && ex->runs[i].chain->phase[PHASE_BODY_FILTER].n)
+        if (ex->runs[i].chain && chain_count(ex->runs[i].chain, PHASE_BODY_FILTER))
             return true;
     return false;
 }
 
 static bool filter_scope(struct exchange *ex, struct run *run, struct chunk *chunk)
 {
-    const struct step_list *list;
-
     if (!run->chain)
         return true;
-    list = &run->chain->phase[PHASE_BODY_FILTER];
-    for (unsigned i = 0; i < list->n; i++) {
-        const struct step *s = list->steps[i];
+    unsigned n = chain_count(run->chain, PHASE_BODY_FILTER);
+    for (unsigned i = 0; i < n; i++) {
+        const struct step *s = chain_step(run->chain, PHASE_BODY_FILTER, i);
         if (!filter_lets(ex, run, s))
             continue;
         enum verdict v = s->use.plugin->body_filter(ex, s->use.conf, frame_of(run, s), chunk);
@@ -278,10 +274,11 @@ void log_phase_run(struct exchange *ex)
         struct run *run = &ex->runs[i];
         if (!run->chain)
             continue;
-        const struct step_list *list = &run->chain->phase[PHASE_LOG];
-        for (unsigned j = 0; j < list->n; j++)
-            if (filter_lets(ex, run, list->steps[j]))
-                list->steps[j]->use.plugin->log(ex, list->steps[j]->use.conf,
-                                                frame_of(run, list->steps[j]));
+        unsigned n = chain_count(run->chain, PHASE_LOG);
+        for (unsigned j = 0; j < n; j++) {
+            const struct step *s = chain_step(run->chain, PHASE_LOG, j);
+            if (filter_lets(ex, run, s))
+                s->use.plugin->log(ex, s->use.conf, frame_of(run, s));
+        }
     }
 }

@@ -108,7 +108,7 @@ bool build_error(struct build *b, const char *fmt, ...) __attribute__((format(pr
 /* Puts words in front of the message that another build_ function has left; returns false. */
 bool build_error_in(struct build *b, const char *where);
 /* The key of the resource that holds this configuration, as APISIX writes it ("/routes/1"). */
-struct str build_resource(const struct build *b);
+struct str build_resource(struct build *b);
 /* Hash of this configuration's JSON: equal before and after a restart when nothing was changed. */
 uint64_t build_conf_hash(const struct build *b);
 /* A text with variables: "$uri-x", "${http_host}", "${arg_a ?? b}". Never NULL: unknown variables

@@ -43,8 +43,8 @@ static const char *phase_text(const struct chain *c, enum phase phase)
     size_t n = 0;
 
     text[0] = 0;
-    for (unsigned i = 0; c && i < c->phase[phase].n; i++) {
-        const struct step *s = c->phase[phase].steps[i];
+    for (unsigned i = 0; c && i < chain_count(c, phase); i++) {
+        const struct step *s = chain_step(c, phase, i);
         const struct fake_conf *conf = s->use.conf;
         n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s:%.*s", i ? " " : "",
                               s->use.plugin->name, STR_ARG(conf->tag));
@@ -99,7 +99,7 @@ static void test_merge(void **state)
     r = route_now(b, "/3");
     assert_string_equal(phase_text(r->chain, PHASE_ACCESS), "b:r ip-restriction:r");
     assert_string_equal(phase_text(r->chain, PHASE_REWRITE), "key-auth:s");
-    const struct plugin_meta *meta = r->chain->phase[PHASE_ACCESS].steps[0]->use.meta;
+    const struct plugin_meta *meta = chain_step(r->chain, PHASE_ACCESS, 0)->use.meta;
     assert_true(meta->error_is_json && str_eq(meta->error_response, STR("{\"x\":1}")));
     assert_int_equal(meta->filter->rules, 1);
     builder_free(b);
@@ -124,13 +124,13 @@ static void test_overlay(void **state)
     const struct chain *two = chain_overlay(&a, one, over, 3);
     assert_string_equal(phase_text(two, PHASE_ACCESS), "b:c1 a:c2");
     assert_string_equal(phase_text(two, PHASE_REWRITE), "key-auth:base a:c2");
-    const struct step *kept = two->phase[PHASE_REWRITE].steps[0];
-    assert_int_equal(kept->frame_at, one->phase[PHASE_REWRITE].steps[0]->frame_at);
+    const struct step *kept = chain_step(two, PHASE_REWRITE, 0);
+    assert_int_equal(kept->frame_at, chain_step(one, PHASE_REWRITE, 0)->frame_at);
     assert_int_equal(kept->index, 0);
-    const struct step *fresh = two->phase[PHASE_ACCESS].steps[0];
+    const struct step *fresh = chain_step(two, PHASE_ACCESS, 0);
     assert_true(fresh->use.from_consumer);
     assert_true(fresh->frame_at >= one->frame_size && fresh->index >= one->n);
-    const struct step *again = two->phase[PHASE_ACCESS].steps[1];
+    const struct step *again = chain_step(two, PHASE_ACCESS, 1);
     assert_false(again->use.from_consumer);
     assert_true(again->frame_at >= one->frame_size);
     assert_true(two->frame_size >= again->frame_at + fake_a.frame_size);
@@ -966,7 +966,9 @@ static void test_reclaim(void **state)
     assert_null(find(empty, NULL, "/"));
     put(b, KIND_ROUTE, "0", "{\"uri\":\"/old\",\"plugins\":{\"a\":{}}}");
     for (int i = 0; i < 5; i++) {
-        put(b, KIND_ROUTE, "1", "{\"uri\":\"/\",\"plugins\":{\"a\":{}}}");
+        char text[64];
+        snprintf(text, sizeof(text), "{\"uri\":\"/\",\"plugins\":{\"a\":{\"tag\":\"%d\"}}}", i);
+        put(b, KIND_ROUTE, "1", text);
         if (i == 3)
             put(b, KIND_ROUTE, "0", NULL);
         held[i] = builder_publish(b);

@@ -61,7 +61,7 @@ static bool thing_agrees(const struct snapshot *s, int i)
     if (!r || !c)
         return !r && !c;
     const struct upstream *u = s->upstreams[r->upstream];
-    const struct fake_conf *conf = r->chain->phase[PHASE_ACCESS].steps[0]->use.conf;
+    const struct fake_conf *conf = chain_step(r->chain, PHASE_ACCESS, 0)->use.conf;
     struct str secret = str_make(
         key, (size_t)snprintf(key, sizeof(key), "key-%d-%lld", i, (long long)conf->n));
     const struct credential *found = snapshot_credential(s, "key-auth", secret);
