@@ -26,6 +26,7 @@
 #include "store/etcd.h"
 #include "store/file.h"
 #include "store/keeper.h"
+#include "store/whole.h"
 #include "upstream/peers.h"
 #include "upstream/prober.h"
 
@@ -324,6 +325,24 @@ static struct store *open_file(struct program *p, bool json)
     return store_file_open(path, json, s->data_dir, &p->arena, &p->err);
 }
 
+static struct seal *make_seal(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct seal_config sealing = {.on = s->encryption.on,
+                                  .ring = s->encryption.keys,
+                                  .nring = s->encryption.nkeys,
+                                  .data_dir = s->data_dir};
+
+    return seal_new(&sealing, &p->arena, &p->err);
+}
+
+static struct store *open_whole(struct program *p)
+{
+    struct seal *seal = make_seal(p);
+
+    return seal ? store_whole_open(p->settings->data_dir, seal, &p->arena, &p->err) : NULL;
+}
+
 static struct store *open_store(struct program *p)
 {
     switch (p->settings->provider) {
@@ -336,24 +355,20 @@ static struct store *open_store(struct program *p)
     case PROVIDER_JSON:
         return open_file(p, true);
     case PROVIDER_API:
-        p->err = STR("config_provider yaml with the Admin API is not there yet");
-        return NULL;
+        return open_whole(p);
     }
     PANIC("no such provider");
 }
 
-/* *codec stays NULL for a file: what people write there is not sealed. False: p->err says why. */
+/* *codec stays NULL where documents are not sealed one by one: what people write in a file is not,
+ * what is given whole is as a whole. False: p->err says why. */
 static bool make_codec(struct program *p, struct document_codec **codec)
 {
     const struct settings *s = p->settings;
-    struct seal_config sealing = {.on = s->encryption.on,
-                                  .ring = s->encryption.keys,
-                                  .nring = s->encryption.nkeys,
-                                  .data_dir = s->data_dir};
 
-    if (s->provider == PROVIDER_YAML || s->provider == PROVIDER_JSON)
+    if (s->provider != PROVIDER_SQLITE && s->provider != PROVIDER_ETCD)
         return true;
-    struct seal *seal = seal_new(&sealing, &p->arena, &p->err);
+    struct seal *seal = make_seal(p);
     if (seal)
         *codec = document_codec_new(seal, s->provider == PROVIDER_ETCD, plugin_registry);
     return seal != NULL;
@@ -519,6 +534,7 @@ static bool start_admin(struct program *p)
                                   .cors = sa->cors,
                                   .v3 = sa->v3,
                                   .stream = p->settings->stream,
+                                  .whole = p->settings->provider == PROVIDER_API,
                                   .prefix = shown_prefix(p->settings),
                                   .plugins = p->plugins};
     p->admin = admin_new(&config, p->keeper);

@@ -7,7 +7,8 @@
 #include "base/mem.h"
 #include "base/panic.h"
 
-#define ROOT "/apisix/admin"
+#define ROOT    "/apisix/admin"
+#define CONFIGS "configs" /* only where the store is given whole */
 
 static const char *const verb_names[VERB_COUNT] = {"GET", "PUT", "POST", "DELETE", "PATCH"};
 
@@ -30,6 +31,8 @@ static const struct {
     {VERB_GET, {"plugins/list", 12}, false, catalog_plugin_list, false},
     {VERB_POST, {"schema/validate/", 16}, true, catalog_validate, false},
     {VERB_POST, {"configs/validate", 16}, false, configs_validate, true},
+    {VERB_GET, {CONFIGS, 7}, false, configs_get, true},
+    {VERB_PUT, {CONFIGS, 7}, false, configs_put, true},
     {VERB_GET, {"plugins/reload", 14}, false, catalog_reload, false},
     {VERB_PUT, {"plugins/reload", 14}, false, catalog_reload, false},
     {VERB_POST, {"plugins/reload", 14}, false, catalog_reload, false},
@@ -62,7 +65,7 @@ static const struct {
     struct str ours;
     const char *expected;
 } json_words[] = {
-    {{"string or '}' expected", 22}, "object key string or object end"},
+    {{"string or '}' expected", 22}, "object key string"},
     {{"string expected", 15}, "object key string"},
     {{"':' expected", 12}, "colon"},
     {{"'}' expected", 12}, "comma or object end"},
@@ -70,22 +73,54 @@ static const struct {
     {{"end of file expected", 20}, "the end"},
 };
 
+/* Its names of tokens, by their first character. */
+static const struct {
+    const char *first, *name;
+} json_tokens[] = {
+    {"{", "T_OBJ_BEGIN"}, {"}", "T_OBJ_END"}, {"[", "T_ARR_BEGIN"}, {"]", "T_ARR_END"},
+    {",", "T_COMMA"},     {":", "T_COLON"},   {"\"", "T_STRING"},   {"-0123456789", "T_INTEGER"},
+};
+
+/* The token that jansson stopped at, as its message quotes it; absent: it does not. */
+static struct str json_near(const json_error_t *error)
+{
+    struct str text = str_of(error->text);
+    ptrdiff_t at = str_search(text, STR(" near '"));
+
+    return at < 0 || text.p[text.n - 1] != '\''
+               ? STR_NONE
+               : str_make(text.p + at + 7, text.n - (size_t)at - 8);
+}
+
+static const char *json_token(const json_error_t *error)
+{
+    struct str near = json_near(error);
+
+    if (str_eq(near, STR("true")) || str_eq(near, STR("false")))
+        return "T_BOOLEAN";
+    if (str_eq(near, STR("null")))
+        return "T_NULL";
+    for (size_t i = 0; i < COUNT(json_tokens); i++)
+        if (near.n > 0 && strchr(json_tokens[i].first, near.p[0]))
+            return json_tokens[i].name;
+    return "invalid token";
+}
+
 struct str json_fault(struct call *c, const json_error_t *error)
 {
     enum json_error_code code = json_error_code(error);
     const char *expected = "value";
+    bool end = code == json_error_premature_end_of_input;
 
     for (size_t i = 0; i < COUNT(json_words); i++) {
         if (str_starts(str_of(error->text), json_words[i].ours))
             expected = json_words[i].expected;
     }
-    if (code == json_error_premature_end_of_input || code == json_error_invalid_syntax ||
-        code == json_error_end_of_input_expected)
-        return arena_printf(c->a, "Expected %s but found %s at character %d", expected,
-                            code == json_error_premature_end_of_input ? "T_END" : "invalid token",
-                            code == json_error_premature_end_of_input ? error->position + 1
-                                                                      : error->position);
-    return arena_printf(c->a, "%s at character %d", error->text, error->position);
+    if (!end && code != json_error_invalid_syntax && code != json_error_end_of_input_expected)
+        return arena_printf(c->a, "%s at character %d", error->text, error->position);
+    int at = end ? error->position + 1 : error->position - (int)json_near(error).n + 1;
+    return arena_printf(c->a, "Expected %s but found %s at character %d", expected,
+                        end ? "T_END" : json_token(error), at > 0 ? at : 1);
 }
 
 static void reply_bad_json(struct call *c, const json_error_t *error)
@@ -99,11 +134,11 @@ static bool body_parse(struct call *c)
 {
     json_error_t error;
 
-    if (c->body_size > ADMIN_BODY_MAX) {
+    if (c->body_size > c->body_max) {
         reply_error(c, 400,
-                    "invalid request body: request size %zu is greater than the maximum size %d "
+                    "invalid request body: request size %zu is greater than the maximum size %zu "
                     "allowed",
-                    c->body_size, ADMIN_BODY_MAX);
+                    c->body_size, c->body_max);
         return false;
     }
     if (c->body.n == 0 || c->raw)
@@ -188,6 +223,8 @@ static handler_fn *handler_find(struct call *c)
         if (paths[i].verb != c->verb ||
             !(paths[i].prefix ? str_starts(below, paths[i].path) : str_eq(below, paths[i].path)))
             continue;
+        if (str_eq(below, STR(CONFIGS)) && !c->admin->whole)
+            continue;
         c->id = str_from(below, paths[i].path.n);
         c->raw = paths[i].raw;
         return paths[i].run;
@@ -200,6 +237,10 @@ static handler_fn *handler_find(struct call *c)
     handler_fn *const *handlers = handlers_find(c);
     if (!handlers) {
         reply_error(c, 404, "Unsupported resource type: %.*s", STR_ARG(c->collection));
+        return NULL;
+    }
+    if (handlers == document_handlers && c->admin->whole && c->verb != VERB_GET) {
+        reply_error(c, 400, "the configuration is written as a whole, by PUT " ROOT "/" CONFIGS);
         return NULL;
     }
     if (handlers == document_handlers && !kind_has_method(c->kind, c->method)) {
@@ -258,6 +299,13 @@ static void headers_add(struct call *c, const struct admin_header *headers, size
         reply_header(c, headers[i].name, headers[i].value);
 }
 
+/* HEAD is GET for what has it; the server leaves the body out. */
+static bool is_head(const struct call *c)
+{
+    return c->admin->whole && str_eq(c->method, STR("HEAD")) &&
+           str_eq(c->path, STR(ROOT "/" CONFIGS));
+}
+
 static bool verb_parse(struct str method, enum verb *verb)
 {
     for (int i = 0; i < VERB_COUNT; i++) {
@@ -300,7 +348,7 @@ static bool door_pass(struct call *c, const struct admin_request *r)
         reply_empty(c, 200);
         return false;
     }
-    if (!str_starts(c->path, STR(ROOT "/")) || !verb_parse(c->method, &c->verb)) {
+    if (!str_starts(c->path, STR(ROOT "/")) || !(is_head(c) || verb_parse(c->method, &c->verb))) {
         reply_status_page(c, 404);
         return false;
     }
@@ -351,9 +399,31 @@ struct call *call_new(struct admin *admin, const struct admin_request *r, admin_
     c->query = arena_str(c->a, r->query);
     c->content_type = arena_str(c->a, header_of(r, STR("Content-Type")));
     c->accept = arena_str(c->a, header_of(r, STR("Accept")));
+    struct str digest = header_of(r, STR("X-Digest"));
+    c->digest = digest.p ? arena_str(c->a, digest) : STR_NONE;
+    c->body_max = ADMIN_BODY_MAX;
     c->kind = KIND_COUNT;
     c->body_size = r->body_size > r->body.n ? r->body_size : r->body.n;
     return c;
+}
+
+/* A whole configuration may be large; but only who may send one gets so much read. */
+static size_t admin_body_max(struct admin *admin, const struct admin_request *r)
+{
+    size_t max = ADMIN_BODY_MAX;
+    struct call c = {.admin = admin, .method = r->method, .path = r->path, .query = r->query};
+    struct arena a;
+
+    if (!admin->whole || !str_eq(r->method, STR("PUT")) ||
+        !str_eq(r->path, STR(ROOT "/" CONFIGS)) || !access_allows(admin->access, r->client))
+        return max;
+    arena_init(&a, NULL);
+    c.a = &a;
+    if (!access_check(admin->access, &c, header_of(r, STR("X-API-KEY")),
+                      header_of(r, STR("Cookie")), &c.who))
+        max = CONFIGS_BODY_MAX;
+    arena_fini(&a);
+    return max;
 }
 
 void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
@@ -361,7 +431,8 @@ void admin_handle(struct admin *admin, const struct admin_request *r, admin_done
 {
     struct call *c = call_new(admin, r, done, arg);
 
-    if (door_pass(c, r) && c->body_size <= ADMIN_BODY_MAX)
+    c->body_max = admin_body_max(admin, r);
+    if (door_pass(c, r) && c->body_size <= c->body_max)
         c->body = arena_str(c->a, r->body);
     keeper_post(admin->keeper, call_task, c);
 }
@@ -372,7 +443,12 @@ static void api_handle(void *owner, const struct admin_request *request, admin_d
     admin_handle(owner, request, done, arg);
 }
 
-const struct admin_api admin_api = {.handle = api_handle};
+static size_t api_body_max(void *owner, const struct admin_request *head)
+{
+    return admin_body_max(owner, head);
+}
+
+const struct admin_api admin_api = {.handle = api_handle, .body_max = api_body_max};
 
 void admin_reply_free(struct admin_reply *reply)
 {
@@ -399,6 +475,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
     admin->cors = config->cors;
     admin->v3 = config->v3;
     admin->stream = config->stream;
+    admin->whole = config->whole;
     admin->prefix = arena_str(&admin->arena, config->prefix);
     admin->access = access_new(config, &admin->arena);
     while (config->plugins && config->plugins[n])

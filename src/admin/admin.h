@@ -15,6 +15,8 @@
 
 /* Bytes of a request body. A longer one need not be read: body_size alone gets it refused. */
 enum { ADMIN_BODY_MAX = 1572864 };
+/* The same of PUT configs, from who has a key that may write. */
+enum { CONFIGS_BODY_MAX = 256 << 20 };
 
 /* deployment.admin.* of config.yaml. Copied by admin_new. */
 struct admin_config {
@@ -25,6 +27,7 @@ struct admin_config {
     bool cors;                           /* enable_admin_cors */
     bool v3;                             /* admin_api_version is v3 */
     bool stream;                         /* apisix.proxy_mode has stream */
+    bool whole;                          /* the keeper's store is one of store/whole.h */
     struct str prefix;                   /* of keys as they are shown: "/apisix" */
     const struct plugin *const *plugins; /* NULL-ended: those that are enabled; must live on */
 };

@@ -16,6 +16,7 @@ struct admin {
     struct arena arena;
     struct access *access;
     bool cors, v3, stream;
+    bool whole; /* the store is given whole: documents are not written one by one */
     struct str prefix;
     const struct plugin **plugins; /* by priority, largest first; NULL-ended */
 };
@@ -32,8 +33,8 @@ struct call {
     admin_done_fn *done;
     void *arg;
 
-    struct str method, path, query, content_type, accept, body;
-    size_t body_size;
+    struct str method, path, query, content_type, accept, digest, body;
+    size_t body_size, body_max;
     struct str who; /* name of the key */
     enum verb verb;
     struct str collection;
@@ -163,6 +164,12 @@ void catalog_plugin_list(struct call *c);
 void catalog_validate(struct call *c);
 void catalog_reload(struct call *c);
 void configs_validate(struct call *c); /* validate.c */
+/* The whole configuration in the body, JSON or YAML by its type; NULL: answered. */
+json_t *configs_body(struct call *c);
+/* All that is wrong with it, as {resource_type, resource_id, index, error}; a new reference. */
+json_t *configs_errors(struct call *c, json_t *whole);
+void configs_get(struct call *c); /* configs.c */
+void configs_put(struct call *c);
 /* What is wrong with a body that is no JSON, in lua-cjson's words. admin.c */
 struct str json_fault(struct call *c, const json_error_t *error);
 /* list.c */

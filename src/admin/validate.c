@@ -4,6 +4,9 @@
 #include "admin/admin_int.h"
 #include "config/yaml.h"
 
+/* Of a document in YAML: what a body may hold at most anyway. */
+enum { VALUES_MAX = 50000000 };
+
 struct trial {
     struct call *c;
     json_t *errors;
@@ -32,15 +35,13 @@ static enum kind item_kind(enum kind kind, struct str id)
                                                                               : kind;
 }
 
-/* The document of a credential has the last part of its id alone. */
-static json_t *item_document(enum kind kind, json_t *item, struct str id)
+/* The document without what is no member of it, but may be said where all come as a whole. */
+static json_t *item_document(struct call *c, json_t *item)
 {
+    if (!c->admin->whole || !json_object_get(item, "modifiedIndex"))
+        return json_incref(item);
     json_t *copy = json_copy(item);
-
-    if (kind == KIND_CREDENTIAL) {
-        struct str last = str_from(id, (size_t)str_rfind(id, '/') + 1);
-        json_object_set_new(copy, "id", json_any(last));
-    }
+    json_object_del(copy, "modifiedIndex");
     return copy;
 }
 
@@ -61,7 +62,7 @@ static void item_check(struct trial *t, enum kind of, json_t *item, json_int_t i
         error_add(t, item, index, arena_join(c->a, STR("invalid secret id: "), id));
         return;
     }
-    json_t *document = item_document(kind, item, id);
+    json_t *document = item_document(c, item);
     if (!builder_check(b, kind, id.p ? id : STR(""), document, c->a, &err)) {
         if (builder_check_by_schema(b))
             err = arena_join(c->a, STR("invalid configuration: "), err);
@@ -102,8 +103,9 @@ static void collection_check(struct trial *t, enum kind kind, json_t *whole)
 
     if (version && !json_is_number(version))
         error_add(t, NULL, -1,
-                  arena_printf(c->a, "%s_conf_version must be a number, got %s", name,
-                               json_type_name(version)));
+                  arena_printf(c->a, "%s_conf_version must be a number%s%s", name,
+                               c->verb == VERB_PUT ? "" : ", got ",
+                               c->verb == VERB_PUT ? "" : json_type_name(version)));
     json_array_foreach(items, i, item)
     {
         item_check(t, kind, item, (json_int_t)i);
@@ -112,7 +114,7 @@ static void collection_check(struct trial *t, enum kind kind, json_t *whole)
     json_decref(seen);
 }
 
-static json_t *body_read(struct call *c)
+json_t *configs_body(struct call *c)
 {
     json_error_t error;
     struct str err = STR_NONE;
@@ -123,7 +125,7 @@ static json_t *body_read(struct call *c)
         return NULL;
     }
     if (str_starts(c->content_type, STR("application/yaml"))) {
-        whole = yaml_parse(c->body, c->a, &err);
+        whole = yaml_parse_large(c->body, VALUES_MAX, c->a, &err);
         if (!json_is_object(whole)) {
             json_decref(whole);
             reply_error(c, 400, "invalid request body: invalid yaml request body");
@@ -137,14 +139,10 @@ static json_t *body_read(struct call *c)
     return whole;
 }
 
-void configs_validate(struct call *c)
+json_t *configs_errors(struct call *c, json_t *whole)
 {
-    json_t *whole = body_read(c);
-    struct trial t = {.c = c};
+    struct trial t = {.c = c, .errors = json_array()};
 
-    if (!whole)
-        return;
-    t.errors = json_array();
     if (!json_is_object(whole))
         json_array_append_new(t.errors,
                               json_pack("{so}", "error",
@@ -156,13 +154,23 @@ void configs_validate(struct call *c)
         t.collection = kinds[k].collection;
         collection_check(&t, k, whole);
     }
+    return t.errors;
+}
+
+void configs_validate(struct call *c)
+{
+    json_t *whole = configs_body(c);
+
+    if (!whole)
+        return;
+    json_t *errors = configs_errors(c, whole);
     json_decref(whole);
-    if (json_array_size(t.errors) == 0) {
-        json_decref(t.errors);
+    if (json_array_size(errors) == 0) {
+        json_decref(errors);
         reply_json(c, 200, json_object());
     } else {
-        reply_json(c, 400,
-                   json_pack("{ssso}", "error_msg", "Configuration validation failed", "errors",
-                             t.errors));
+        reply_json(
+            c, 400,
+            json_pack("{ssso}", "error_msg", "Configuration validation failed", "errors", errors));
     }
 }

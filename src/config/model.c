@@ -167,8 +167,18 @@ static const struct fields consumer_fields = {consumer_rows, NULL, sizeof(struct
 #undef AT
 #define AT(member) .at = offsetof(struct credential_doc, member)
 
+/* In files it stands among the consumers, by its whole name. */
+static const struct field credential_id_rows[] = {
+    {"string", FIELD_STR, .min = 1, .max = 64, .pattern = "^[a-zA-Z0-9-_.]+$"},
+    {"integer", FIELD_INT, .min = 1},
+    {"whole", FIELD_STR, .min = 15, .max = 128,
+     .pattern = "^[a-zA-Z0-9-_]+/credentials/[a-zA-Z0-9-_.]+$"},
+    {0},
+};
 static const struct field credential_rows[] = {
-    MODEL_HEAD_ROWS,
+    {"id", FIELD_ANY_OF, .flags = FIELD_AS_TEXT, .at = offsetof(struct doc_head, id),
+     .of = credential_id_rows, .doc = "Identifier; given by the URL when it is left out."},
+    MODEL_ABOUT_ROWS,
     MODEL_NAME_ROW(1, 256),
     {"plugins", FIELD_MAP, AT(plugins), .max = 1, .doc = "One auth plugin with its credential."},
     {0},

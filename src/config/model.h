@@ -231,10 +231,10 @@ extern const char *const model_methods[]; /* in the order of enum method */
             .at = offsetof(struct doc_head, update_time),                                 \
             .doc = "Set by the gateway: when it was last changed, in seconds since 1970." \
     }
-#define MODEL_HEAD_ROWS                                                                        \
-    MODEL_ID_ROW,                                                                              \
-        {"desc", FIELD_STR, .at = offsetof(struct doc_head, desc), .max = 256,                 \
-         .doc = "A description for people."},                                                  \
+#define MODEL_HEAD_ROWS MODEL_ID_ROW, MODEL_ABOUT_ROWS
+#define MODEL_ABOUT_ROWS                                                                       \
+    {"desc", FIELD_STR, .at = offsetof(struct doc_head, desc), .max = 256,                     \
+     .doc = "A description for people."},                                                      \
         {"labels", FIELD_MAP, .at = offsetof(struct doc_head, labels), .of = &model_label_row, \
          .doc = "key/value pairs to specify attributes"},                                      \
         MODEL_TIME_ROWS

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 
 /* The text's one document as a new reference; an empty text gives JSON null. Plain scalars mean
  * what they mean to APISIX's parser (lyaml, YAML 1.1): null, yes/no/on/off/true/false, decimal, 0x…
@@ -16,5 +17,9 @@
 json_t *yaml_parse(struct str text, struct arena *a, struct str *err);
 /* The same with another bound than 100,000 values. */
 json_t *yaml_parse_large(struct str text, unsigned max_values, struct arena *a, struct str *err);
+
+/* The value as YAML, block style, without the document's markers, added to out. Strings that
+ * another reader could take for something else are quoted. False: out is full. */
+bool yaml_write(const json_t *v, struct buf *out);
 
 #endif

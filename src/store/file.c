@@ -116,43 +116,6 @@ static struct store_batch *file_read(struct file *f, struct arena *a, struct str
 /* ---- Changes -----------------------------------------------------------------------------------
  */
 
-static void change_add(struct store_batch *changes, const struct store_item *item)
-{
-    struct store_item copy = *item;
-
-    copy.key = arena_str(&changes->arena, item->key);
-    if (item->value.p)
-        copy.value = arena_str(&changes->arena, item->value);
-    store_batch_add(changes, &copy);
-}
-
-/* What differs between two states; what is alike keeps its revisions. */
-static struct store_batch *compare(const struct store_batch *old, struct store_batch *new,
-                                   int64_t revision)
-{
-    struct store_batch *changes = store_batch_new();
-    size_t i = 0;
-
-    for (size_t k = 0; k <= new->n; k++) {
-        struct store_item *item = k < new->n ? &new->items[k] : NULL;
-        while (i < old->n && (!item || str_cmp(old->items[i].key, item->key) < 0)) {
-            struct store_item gone = {.key = old->items[i++].key, .modified = revision};
-            change_add(changes, &gone);
-        }
-        if (!item)
-            break;
-        const struct store_item *was = i < old->n && str_eq(old->items[i].key, item->key)
-                                           ? &old->items[i++]
-                                           : NULL;
-        item->created = was ? was->created : revision;
-        item->modified = was && str_eq(was->value, item->value) ? was->modified : revision;
-        if (item->modified == revision)
-            change_add(changes, item);
-    }
-    changes->revision = revision;
-    return changes;
-}
-
 static void reload(struct file *f)
 {
     struct store_batch *documents, *changes;
@@ -169,7 +132,7 @@ static void reload(struct file *f)
         return;
     }
     arena_fini(&a);
-    changes = compare(f->documents, documents, f->revision + 1);
+    changes = store_batch_compare(f->documents, documents, f->revision + 1);
     pthread_mutex_lock(&f->mutex);
     struct store_batch *old = f->documents;
     f->documents = documents;
@@ -293,31 +256,15 @@ static enum store_status file_get(struct store *store, struct str key, struct ar
 
     (void)err;
     pthread_mutex_lock(&f->mutex);
-    for (size_t low = 0, high = f->documents->n; low < high;) {
-        size_t middle = low + (high - low) / 2;
-        const struct store_item *item = &f->documents->items[middle];
-        int order = str_cmp(item->key, key);
-        if (order == 0) {
-            *out = *item;
-            out->key = arena_str(a, item->key);
-            out->value = arena_str(a, item->value);
-            status = STORE_OK;
-            break;
-        }
-        low = order < 0 ? middle + 1 : low;
-        high = order < 0 ? high : middle;
+    const struct store_item *item = store_batch_find(f->documents, key);
+    if (item) {
+        *out = *item;
+        out->key = arena_str(a, item->key);
+        out->value = arena_str(a, item->value);
+        status = STORE_OK;
     }
     pthread_mutex_unlock(&f->mutex);
     return status;
-}
-
-static int by_age(const void *a, const void *b)
-{
-    const struct store_item *one = a, *two = b;
-
-    if (one->created != two->created)
-        return one->created < two->created ? -1 : 1;
-    return str_cmp(one->key, two->key);
 }
 
 static enum store_status file_list(struct store *store, struct str prefix,
@@ -326,18 +273,14 @@ static enum store_status file_list(struct store *store, struct str prefix,
 {
     struct file *f = file_of(store);
     struct store_batch *found = store_batch_new();
-    bool go = true;
 
     (void)err;
     pthread_mutex_lock(&f->mutex);
     for (size_t i = 0; i < f->documents->n; i++)
         if (str_starts(f->documents->items[i].key, prefix))
-            change_add(found, &f->documents->items[i]);
+            store_batch_copy(found, &f->documents->items[i]);
     pthread_mutex_unlock(&f->mutex);
-    if (found->n > 0)
-        qsort(found->items, found->n, sizeof(*found->items), by_age);
-    for (size_t i = 0; i < found->n && go; i++)
-        go = each(arg, &found->items[i]);
+    store_batch_list(found, prefix, each, arg);
     store_batch_free(found);
     return STORE_OK;
 }

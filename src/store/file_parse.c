@@ -58,23 +58,39 @@ static struct str id_of(struct arena *a, const json_t *item, size_t at)
     return arena_printf(a, "arr_%zu", at + 1);
 }
 
-static void item_add(struct store_batch *b, struct str collection, json_t *item, size_t at)
+/* The index is not part of the document. */
+static void index_add(json_t *indexes, struct str key, const json_t *index)
+{
+    if (indexes && json_is_number(index))
+        json_object_setn_new(indexes, key.p, key.n, json_deep_copy(index));
+}
+
+static void item_add(struct store_batch *b, struct str collection, json_t *item, size_t at,
+                     json_t *indexes)
 {
     struct store_item out = {.created = 1};
+    const json_t *index = json_object_get(item, "modifiedIndex");
 
-    if (!json_is_object(item)) {
+    if (!json_is_object(item))
         log_error("invalid item data of [%.*s/%zu], it should be an object", STR_ARG(collection),
                   at + 1);
-    }
     struct str id = id_of(&b->arena, item, at);
-    json_object_del(item, "modifiedIndex");
     out.key = arena_printf(&b->arena, "/%.*s/%.*s", STR_ARG(collection), STR_ARG(id));
-    out.value = document_text(&b->arena, item);
+    index_add(indexes, out.key, index);
+    if (index) {
+        json_t *bare = json_copy(item);
+        json_object_del(bare, "modifiedIndex");
+        out.value = document_text(&b->arena, bare);
+        json_decref(bare);
+    } else {
+        out.value = document_text(&b->arena, item);
+    }
     store_batch_add(b, &out);
 }
 
 /* A list for each kind; other keys are of no use here. */
-static void collection_add(struct store_batch *b, struct str name, const json_t *list)
+static void collection_add(struct store_batch *b, struct str name, const json_t *list,
+                           json_t *indexes)
 {
     json_t *item;
     size_t i;
@@ -82,8 +98,9 @@ static void collection_add(struct store_batch *b, struct str name, const json_t 
     if (str_eq(name, STR("plugins")))
         log_warn("plugins in this file has no effect here: config.yaml says which are enabled");
     else if (json_is_array(list))
-        json_array_foreach(list, i, item) item_add(b, name, item, i);
-    else if (!json_is_null(list) && !str_ends(name, STR("_conf_version")))
+        json_array_foreach(list, i, item) item_add(b, name, item, i, indexes);
+    else if (!json_is_null(list) && !str_ends(name, STR("_conf_version")) &&
+             !str_starts(name, STR("X-")))
         log_error("%.*s should be a list: ignored", STR_ARG(name));
 }
 
@@ -117,26 +134,32 @@ static void sort(struct store_batch *b)
     b->n = n;
 }
 
+struct store_batch *store_file_documents(const json_t *whole, json_t *indexes)
+{
+    struct store_batch *b = store_batch_new();
+    const char *name;
+    json_t *list;
+
+    json_object_foreach((json_t *)(uintptr_t)whole, name, list)
+    {
+        collection_add(b, str_of(name), list, indexes);
+    }
+    sort(b);
+    b->whole = true;
+    return b;
+}
+
 struct store_batch *store_file_parse(struct str text, bool json, struct arena *a, struct str *err)
 {
     json_t *v = json ? json_read(text, a, err) : yaml_read(text, a, err);
     struct store_batch *b = NULL;
-    const char *name;
-    json_t *list;
 
     if (!v)
         return NULL;
-    if (json_is_object(v) || json_is_null(v)) {
-        b = store_batch_new();
-        json_object_foreach(v, name, list)
-        {
-            collection_add(b, str_of(name), list);
-        }
-        sort(b);
-        b->whole = true;
-    } else {
+    if (json_is_object(v) || json_is_null(v))
+        b = store_file_documents(v, NULL);
+    else
         *err = STR("it should hold lists by kind: routes, services, upstreams and so on");
-    }
     json_decref(v);
     return b;
 }

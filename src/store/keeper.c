@@ -274,6 +274,14 @@ static void brought_apply(void *arg, struct keeper *k)
     current_publish(k);
 }
 
+void keeper_changed(struct keeper *k, struct store_batch *batch)
+{
+    batch_apply(k, batch);
+    k->trim |= store_batch_is_large(batch);
+    store_batch_free(batch);
+    current_publish(k);
+}
+
 /* On the store's thread. */
 static void on_changed(void *arg, struct store_batch *batch)
 {

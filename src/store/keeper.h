@@ -56,6 +56,10 @@ json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
 /* The newest snapshot, borrowed: until the task's next keeper_write. */
 const struct snapshot *keeper_current(struct keeper *k);
 
+/* What has changed in a store that keeper_write does not write to: applied and published as
+ * keeper_write does it. Takes the batch over. */
+void keeper_changed(struct keeper *k, struct store_batch *batch);
+
 /* Writes a document (value NULL: deletes it) to the store, applies it to the builder, and publishes
  * a new snapshot before it returns: when the caller then answers its client, every worker has the
  * change in its inbox. `expect` as in store_ops.put, for puts only. *out gets the key and the

@@ -43,6 +43,21 @@ struct store_batch {
 struct store_batch *store_batch_new(void);
 /* The item's strings must be in the batch's arena, or live longer. */
 void store_batch_add(struct store_batch *b, const struct store_item *item);
+/* The same with a copy of the item's strings. */
+void store_batch_copy(struct store_batch *b, const struct store_item *item);
+
+/* ---- Batches as tables: whole ones, sorted by key ---- */
+
+/* Borrowed; NULL: not there. */
+const struct store_item *store_batch_find(const struct store_batch *b, struct str key);
+/* As store_ops.list. */
+void store_batch_list(const struct store_batch *b, struct str prefix,
+                      bool (*each)(void *arg, const struct store_item *item), void *arg);
+/* What differs between two tables. The new one's items get their revisions: what is alike keeps the
+ * old one's, the rest has this one. */
+struct store_batch *store_batch_compare(const struct store_batch *old, struct store_batch *new,
+                                        int64_t revision);
+
 /* What it takes is worth giving back to the system. */
 bool store_batch_is_large(const struct store_batch *b);
 void store_batch_free(struct store_batch *b);

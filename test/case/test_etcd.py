@@ -153,10 +153,10 @@ def test_one_bad_item_takes_nothing_with_it(etcd, make_gw, upstream):
 def test_unknown_kinds_are_ignored_quietly(etcd, make_gw, upstream):
     gw = make_gw(nginx_config={"error_log_level": "info"}, **on(etcd.url))
     for i in range(3):
-        etcd.put(f"/stream_routes/{i}", {"server_port": 9100})
+        etcd.put(f"/things/{i}", {"server_port": 9100})
     etcd.put("/routes/1", route("/a", upstream))
     served(gw, "/a")
-    assert gw.log.count("/stream_routes in the store is of no use here") == 1
+    assert gw.log.count("/things in the store is of no use here") == 1
 
 
 # ---- Several gateways
