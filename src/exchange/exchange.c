@@ -79,7 +79,8 @@ static void copy_request(struct exchange *ex, const struct h1_request *req)
     unsigned cap = req->head.n + 4u;
     struct header *list = arena_alloc(&ex->arena, cap * sizeof(*list));
     char *copy = arena_bytes(&ex->arena, n);
-    memcpy(copy, base, n);
+    if (n) /* of a request that was refused there may be nothing */
+        memcpy(copy, base, n);
     *r = *req;
     move_str(&r->line, base, n, copy);
     move_str(&r->method, base, n, copy);

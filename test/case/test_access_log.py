@@ -5,6 +5,9 @@ import socket
 
 import pytest
 
+import wire
+from gw import ports
+
 pytestmark = [pytest.mark.asan]
 
 FORMAT = '$status $eclusa_reason sent=$body_bytes_sent "$request" host=$http_host uri=$uri agent=$http_user_agent'
@@ -125,3 +128,15 @@ def test_long_value_is_whole(make_logging, upstream):
     target = "/" + "a" * 7000 + "b"
     assert gw.get(target).status == 200
     assert gw.wait_access_log(1) == [f"GET {target} HTTP/1.1 200"]
+
+
+def test_http_to_a_tls_port(make_gw):
+    """Nothing is known of such a request, but that it came."""
+    port = ports.take()
+    gw = make_gw(apisix={"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}]}},
+                 nginx_config={"http": {"access_log_format": FORMAT, "access_log_buffer": 0}})
+    with wire.connect(port) as w:
+        w.request("GET", "/a")
+        r = w.response()
+    assert r.status == 400
+    assert gw.wait_access_log(1) == [f'400 HTTP_TO_TLS_PORT sent={len(r.body)} "-" host=- uri=- agent=-']
