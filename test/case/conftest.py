@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a case can ask for: gw, make_gw, make_shared_gw, shared_gw, upstream, make_upstream, certs, make_sim, sim."""
+"""What a case can ask for: gw, make_gw, make_shared_gw, shared_gw, make_tls, tls, upstream, make_upstream, certs,
+make_sim, sim."""
 import os
 import signal
 import ssl
@@ -7,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gw import Gateway
+from gw import Gateway, ports
 from peer import ROOT, Sim, Upstream
 
 
@@ -53,6 +54,23 @@ def make_gw(tmp_path):
 @pytest.fixture
 def gw(make_gw):
     return make_gw()
+
+
+@pytest.fixture
+def make_tls(make_gw):
+    """A gateway that listens with TLS too, on tls_port; http is nginx_config.http, **ssl apisix.ssl."""
+    def make(http=None, **more):
+        port = ports.take()
+        gateway = make_gw(apisix={"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}], **more}},
+                          nginx_config={"error_log_level": "info", "http": http or {}})
+        gateway.tls_port = port
+        return gateway
+    return make
+
+
+@pytest.fixture
+def tls(make_tls):
+    return make_tls()
 
 
 @pytest.fixture(scope="module")
