@@ -39,7 +39,8 @@ static void target_new(struct probed *n, const struct addr *address)
     list_init(&t->due);
     list_append(&n->targets, &t->link);
     /* As if it had been probed so that the next time falls into the spread. */
-    t->last_ms = prober_loop(p)->now_ms + random_below(SPREAD_MS) - interval;
+    uint32_t spread = interval && interval < SPREAD_MS ? (uint32_t)interval : SPREAD_MS;
+    t->last_ms = prober_loop(p)->now_ms + random_below(spread) - interval;
     target_arm(t);
 }
 
