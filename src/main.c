@@ -53,6 +53,7 @@ struct program {
     struct prober *prober;
     pthread_mutex_t publishing;
     bool quiet; /* under the lock: the threads are stopping, and follow no configuration any more */
+    unsigned nserved; /* the keeper's thread: workers that are told of new configuration */
     struct admin *admin;
     struct control control;
     struct admin_server *admin_server; /* of all of the control side */
@@ -211,6 +212,14 @@ static struct tls_server *make_tls(const struct settings *s, struct arena *a, st
     return tls_server_new(&config, a, err);
 }
 
+/* On a worker's thread. */
+static void on_taken(void *arg, unsigned worker, uint64_t version)
+{
+    struct program *p = arg;
+
+    keeper_taken(p->keeper, worker, version);
+}
+
 static bool set_config(struct program *p)
 {
     const struct settings *s = p->settings;
@@ -254,6 +263,8 @@ static bool set_config(struct program *p)
     c->graphql_max = s->graphql_max;
     c->drain_ms = s->shutdown_ms;
     c->jobs = p->jobs;
+    c->on_taken = on_taken;
+    c->on_taken_arg = p;
     c->tls_verified = tls_client_context(s->trusted_certificate, true, &p->arena, &p->err);
     if (!c->tls_verified)
         return fail(p, "apisix.ssl.ssl_trusted_certificate");
@@ -272,11 +283,11 @@ static void on_publish(void *arg, const struct snapshot *snapshot)
     struct program *p = arg;
 
     pthread_mutex_lock(&p->publishing);
-    for (unsigned i = 0; !p->quiet && i < p->nworkers; i++) {
+    for (unsigned i = 0; !p->quiet && i < p->nserved; i++) {
         snapshot_get(snapshot);
         worker_publish(p->workers[i], snapshot);
     }
-    if (!p->quiet && p->prober)
+    if (!p->quiet && p->nserved && p->prober)
         prober_publish(p->prober, snapshot);
     else
         snapshot_put(snapshot);
@@ -289,6 +300,15 @@ static void be_quiet(struct program *p)
     pthread_mutex_lock(&p->publishing);
     p->quiet = true;
     pthread_mutex_unlock(&p->publishing);
+}
+
+/* On the keeper's thread: it may have made newer configuration while the workers were made. */
+static void on_workers(void *arg, struct keeper *keeper)
+{
+    struct program *p = arg;
+
+    p->nserved = p->nworkers;
+    keeper_workers(keeper, p->nworkers);
 }
 
 static struct store *open_etcd(struct program *p)
@@ -436,6 +456,7 @@ static bool start_prober(struct program *p)
     p->prober = prober_new(&config, keeper_snapshot(p->keeper), &p->arena, &p->err);
     if (!p->prober)
         return fail(p, "prober");
+    keeper_post(p->keeper, on_workers, p);
     keeper_watch(p->keeper);
     return true;
 }

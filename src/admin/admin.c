@@ -3,6 +3,10 @@
  * body; then its handler on the keeper's thread. */
 #include "admin/admin_int.h"
 
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <math.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
@@ -33,6 +37,11 @@ static const struct {
     {VERB_POST, {"configs/validate", 16}, false, configs_validate, true},
     {VERB_GET, {CONFIGS, 7}, false, configs_get, true},
     {VERB_PUT, {CONFIGS, 7}, false, configs_put, true},
+    /* Ours: no collection of APISIX's will ever be called so. */
+    {VERB_GET, {"eclusa/history", 14}, false, history_list, false},
+    {VERB_GET, {"eclusa/history/", 15}, true, history_get, false},
+    {VERB_POST, {"eclusa/rollback", 15}, false, rollback_post, false},
+    {VERB_POST, {"eclusa/transactions", 19}, false, transaction_post, false},
     {VERB_GET, {"plugins/reload", 14}, false, catalog_reload, false},
     {VERB_PUT, {"plugins/reload", 14}, false, catalog_reload, false},
     {VERB_POST, {"plugins/reload", 14}, false, catalog_reload, false},
@@ -214,8 +223,7 @@ static bool kind_has_method(enum kind kind, struct str method)
     return false;
 }
 
-/* The handler that answers the request; NULL: it is answered. */
-static handler_fn *handler_find(struct call *c)
+handler_fn *call_handler(struct call *c)
 {
     struct str below = str_from(c->path, sizeof(ROOT));
 
@@ -256,27 +264,54 @@ static handler_fn *handler_find(struct call *c)
     return handlers[c->verb];
 }
 
-static bool ttl_check(struct call *c)
+/* Seconds, as etcd's leases have them at most. */
+#define TTL_MAX 9e9
+
+static bool ttl_parse(struct call *c)
 {
     struct str ttl = query_arg(c, STR("ttl"));
     double seconds;
 
-    if (!ttl.p)
+    if (!ttl.p || c->verb == VERB_DELETE)
         return true;
     if (!query_number(ttl, &seconds))
         reply_error(c, 400, "invalid argument ttl: should be a number");
-    else /* better than a document that stays for ever against the caller's wish */
-        reply_error(c, 400, "invalid argument ttl: not supported by this store");
-    return false;
+    else if (!(seconds > 0 && seconds <= TTL_MAX))
+        reply_error(c, 400, "invalid argument ttl: should be greater than 0 and at most %.0f",
+                    TTL_MAX);
+    else
+        c->ttl_s = (int64_t)ceil(seconds);
+    return c->ttl_s > 0;
+}
+
+static bool wait_parse(struct call *c)
+{
+    struct str wait = query_arg(c, STR("wait"));
+
+    if (wait.p && !str_eq(wait, STR("live"))) {
+        reply_error(c, 400, "invalid argument wait: should be live");
+        return false;
+    }
+    c->wait_live |= wait.p != NULL;
+    return true;
+}
+
+bool call_arguments(struct call *c)
+{
+    return c->verb == VERB_GET || (ttl_parse(c) && wait_parse(c));
 }
 
 static void call_run(struct call *c)
 {
-    handler_fn *run = handler_find(c);
+    handler_fn *run = call_handler(c);
 
-    if (run && body_parse(c) && ttl_check(c))
+    if (run && body_parse(c) && call_arguments(c))
         run(c);
+    changes_free(c->changes, c->keeper);
+    c->changes = NULL;
     reply_header(c, STR("X-API-VERSION"), c->admin->v3 ? STR("v3") : STR("v2"));
+    if (c->revision)
+        reply_header(c, STR("X-Eclusa-Revision"), arena_printf(c->a, "%" PRId64, c->revision));
     ASSERT(c->reply->status != 0);
     if (c->verb != VERB_GET)
         log_info("admin: %.*s %.*s by %.*s: %d", STR_ARG(c->method), STR_ARG(c->path),
@@ -315,6 +350,20 @@ static bool verb_parse(struct str method, enum verb *verb)
         }
     }
     return false;
+}
+
+bool call_address(struct call *c, struct str method, struct str target)
+{
+    struct str path;
+
+    c->method = method;
+    str_cut(target, '?', &path, &c->query);
+    if (str_starts(path, STR(ROOT "/")))
+        path = str_from(path, sizeof(ROOT));
+    else if (str_starts(path, STR("/")))
+        path = str_from(path, 1);
+    c->path = arena_join(c->a, STR(ROOT "/"), path);
+    return verb_parse(method, &c->verb);
 }
 
 static struct str header_of(const struct admin_request *r, struct str name)
@@ -373,6 +422,23 @@ void call_end(struct call *c)
     done(arg, reply);
 }
 
+/* How long the slowest worker may take to serve a change that somebody waits for. */
+enum { LIVE_MS = 5000 };
+
+static void on_live(void *arg, bool live)
+{
+    struct call *c = arg;
+
+    if (!live) {
+        c->reply->status = 0;
+        reply_error(c, 504,
+                    "the change is stored at revision %" PRId64
+                    ", but not every worker serves it after %d ms",
+                    c->revision, LIVE_MS);
+    }
+    call_end(c);
+}
+
 static void call_task(void *arg, struct keeper *keeper)
 {
     struct call *c = arg;
@@ -380,7 +446,33 @@ static void call_task(void *arg, struct keeper *keeper)
     c->keeper = keeper;
     if (c->reply->status == 0)
         call_run(c);
-    call_end(c);
+    if (c->revision && c->wait_live)
+        keeper_when_live(keeper, LIVE_MS, on_live, c);
+    else
+        call_end(c);
+}
+
+/* "127.0.0.1" or "::1"; absent: a local peer. */
+static struct str address_text(struct arena *a, const struct sockaddr *client)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+
+    if (!client)
+        return STR_NONE;
+    if (client->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)client)->sin_addr, text,
+                  sizeof(text));
+    else if (client->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)client)->sin6_addr, text,
+                  sizeof(text));
+    return text[0] ? arena_str(a, str_of(text)) : STR_NONE;
+}
+
+static struct str header_copy(struct arena *a, const struct admin_request *r, struct str name)
+{
+    struct str value = header_of(r, name);
+
+    return value.p ? arena_str(a, str_trim(value)) : STR_NONE;
 }
 
 struct call *call_new(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
@@ -403,25 +495,42 @@ struct call *call_new(struct admin *admin, const struct admin_request *r, admin_
     c->digest = digest.p ? arena_str(c->a, digest) : STR_NONE;
     c->body_max = ADMIN_BODY_MAX;
     c->kind = KIND_COUNT;
+    c->if_revision = -1;
+    c->if_match = header_copy(c->a, r, STR("If-Match"));
+    c->if_none_match = header_copy(c->a, r, STR("If-None-Match"));
+    c->wait_live = str_eq(header_of(r, STR("X-Eclusa-Wait")), STR("live"));
+    c->peer = address_text(c->a, r->client);
     c->body_size = r->body_size > r->body.n ? r->body_size : r->body.n;
     return c;
 }
 
-/* A whole configuration may be large; but only who may send one gets so much read. */
+#define TRANSACTIONS "eclusa/transactions"
+enum { TRANSACTION_BODY_MAX = 16 << 20 };
+
+/* Bytes of a body to that path. */
+static size_t path_body_max(const struct admin *admin, const struct admin_request *r)
+{
+    if (admin->whole && str_eq(r->method, STR("PUT")) && str_eq(r->path, STR(ROOT "/" CONFIGS)))
+        return CONFIGS_BODY_MAX;
+    if (str_eq(r->method, STR("POST")) && str_eq(r->path, STR(ROOT "/" TRANSACTIONS)))
+        return TRANSACTION_BODY_MAX;
+    return ADMIN_BODY_MAX;
+}
+
+/* What holds many documents may be large; but only who may send it gets so much read. */
 static size_t admin_body_max(struct admin *admin, const struct admin_request *r)
 {
-    size_t max = ADMIN_BODY_MAX;
+    size_t max = path_body_max(admin, r);
     struct call c = {.admin = admin, .method = r->method, .path = r->path, .query = r->query};
     struct arena a;
 
-    if (!admin->whole || !str_eq(r->method, STR("PUT")) ||
-        !str_eq(r->path, STR(ROOT "/" CONFIGS)) || !access_allows(admin->access, r->client))
-        return max;
+    if (max == ADMIN_BODY_MAX || !access_allows(admin->access, r->client))
+        return ADMIN_BODY_MAX;
     arena_init(&a, NULL);
     c.a = &a;
-    if (!access_check(admin->access, &c, header_of(r, STR("X-API-KEY")),
-                      header_of(r, STR("Cookie")), &c.who))
-        max = CONFIGS_BODY_MAX;
+    if (access_check(admin->access, &c, header_of(r, STR("X-API-KEY")), header_of(r, STR("Cookie")),
+                     &c.who))
+        max = ADMIN_BODY_MAX;
     arena_fini(&a);
     return max;
 }

@@ -35,7 +35,10 @@ struct call {
 
     struct str method, path, query, content_type, accept, digest, body;
     size_t body_size, body_max;
-    struct str who; /* name of the key */
+    struct str who, peer;               /* name of the key; address, absent: a local peer */
+    struct str if_match, if_none_match; /* absent: not said */
+    bool wait_live;                     /* answered when every worker serves the change */
+    int64_t ttl_s;                      /* 0: none */
     enum verb verb;
     struct str collection;
     enum kind kind;    /* of a document's collection */
@@ -45,6 +48,14 @@ struct call {
     struct str sub;    /* what follows, without the slash; absent: none */
     bool raw;          /* the handler reads the body itself */
     json_t *json;      /* the parsed body; NULL: there was none */
+
+    /* What is written; change.c */
+    struct changes *changes; /* NULL: nothing yet */
+    size_t at;               /* which of them is the call's own */
+    const char *action;      /* how the reply names it */
+    json_int_t if_revision;  /* of an operation of a transaction; -1: not said */
+    bool force;              /* a deletion does not ask who refers to it */
+    int64_t revision;        /* at which it was written; 0: not */
 };
 
 typedef void handler_fn(struct call *c);
@@ -113,6 +124,9 @@ const char *access_check(const struct access *access, struct call *c, struct str
  * body) or POST (an id is refused): id, times (a PATCH may set them), the kind's fields,
  * references, plugins, credentials that others have. */
 bool check_write(struct call *c, bool wanted, struct str *id);
+/* What the body refers to exists; of a deletion: nobody refers to it. In a transaction this is
+ * asked when all changes are known. */
+bool check_references(struct call *c);
 /* The schema alone, as schema/validate does; the fault in *err. */
 bool check_schema(struct call *c, enum kind kind, const json_t *value, struct str *err);
 const char *json_type_name(const json_t *value);
@@ -137,12 +151,67 @@ struct filter *filter_new(struct call *c);
 void filter_free(struct filter *f);
 bool filter_matches(const struct filter *f, struct call *c, const json_t *document);
 
+/* ---- change.c: what is written at once, by one call or by the operations of a transaction. ----
+ */
+
+struct changes {
+    struct arena *a;
+    struct keeper_change *items;
+    size_t n, max;
+    bool many;           /* a transaction: each change is tried, and known by its key */
+    struct trie *by_key; /* of a transaction */
+};
+
+struct changes *changes_new(struct arena *a, bool many);
+/* Takes back what was tried and not written. NULL is let pass. */
+void changes_free(struct changes *s, struct keeper *k);
+/* Adds a change (value NULL: a deletion; borrowed, as the key's parts); `known` as in struct
+ * keeper_change, wanted for a transaction. False: answered, the document is in it twice, or there
+ * are too many. */
+bool changes_add(struct call *c, enum kind kind, struct str id, const json_t *value,
+                 const struct store_item *known, int64_t expect);
+/* The change of that key; NULL: none. */
+const struct keeper_change *changes_find(const struct changes *s, struct str key);
+/* Writes them all; *failed (may be NULL) as in struct store_write. c->revision is set. */
+enum store_status changes_write(struct call *c, struct str how, size_t *failed, struct str *err);
+/* Writes those of a call that is alone, and answers. */
+void changes_commit(struct call *c);
+/* The answer to a call whose changes were written, or would be (dry). */
+void change_answer(struct call *c, bool dry);
+/* That to one whose change was not. */
+void change_refuse(struct call *c, enum store_status status, struct str err);
+
+/* Whether an item exists, with those that the transaction makes and without those that it deletes;
+ * STORE_OK, STORE_NOT_FOUND, STORE_FAILED. */
+enum store_status document_exists(struct call *c, enum kind kind, struct str id, struct str *err);
+/* The same, and the document: a new reference, NULL when what is stored is none. */
+enum store_status document_load(struct call *c, enum kind kind, struct str id, json_t **value,
+                                struct str *err);
+
+/* What the client wants to be there (If-Match and the like) is; *expect gets what the store is to
+ * compare. `known` without a value: the document is not there. False: answered. */
+bool precondition_holds(struct call *c, const struct store_item *known, int64_t *expect);
+
+/* ---- past.c: how a change is shown, with its secrets masked ----
+ */
+
+/* {kind, id, key, action, diff} and, when asked, before and after; texts as they are stored,
+ * absent: not there. */
+json_t *past_show(struct call *c, struct str key, struct str before, struct str after, bool whole);
+/* An array of all changes that are to be made; each must have `known`. */
+json_t *past_show_changes(struct call *c, const struct changes *s);
+
 /* ---- Handlers, by verb; NULL: not there -------------------------------------------------------
  */
 
 extern handler_fn *const document_handlers[VERB_COUNT]; /* document.c */
-/* Writes c->json, which has been checked, and answers; expect as in store_ops.put. */
-void document_write(struct call *c, struct str id, int64_t expect, const char *action);
+/* The stored document of that id, and *value with its secrets opened (NULL: it is not there);
+ * false: answered. */
+bool document_read(struct call *c, struct str id, struct store_item *item, json_t **value);
+/* Writes c->json, which has been checked, and answers; `known` is what was read. Of a transaction:
+ * leaves both for later. */
+void document_write(struct call *c, struct str id, const struct store_item *known, int64_t expect,
+                    const char *action);
 void document_patch(struct call *c); /* patch.c */
 
 /* ---- decoration.c: what documents below a service must be besides; false: answered ------------
@@ -150,9 +219,10 @@ void document_patch(struct call *c); /* patch.c */
 
 /* The path names a service. */
 bool decoration_path(struct call *c);
-/* Of a PUT or POST: the service exists, and nothing else decorates the same place; the service's id
- * is put into the body. */
+/* Of a PUT or POST: the service exists, and nothing else decorates the same place (in a transaction
+ * that is for check_references to ask); the service's id is put into the body. */
 bool decoration_bind(struct call *c);
+bool decoration_fits(struct call *c);
 /* Of a PATCH, before it is merged. */
 bool decoration_patch(struct call *c);
 
@@ -170,6 +240,18 @@ json_t *configs_body(struct call *c);
 json_t *configs_errors(struct call *c, json_t *whole);
 void configs_get(struct call *c); /* configs.c */
 void configs_put(struct call *c);
+void history_list(struct call *c); /* history.c */
+void history_get(struct call *c);
+void rollback_post(struct call *c);    /* rollback.c */
+void transaction_post(struct call *c); /* transaction.c */
+/* The handler that the path and the verb lead to, with the parts of the path set; NULL: answered.
+ * admin.c */
+handler_fn *call_handler(struct call *c);
+/* The arguments that all writes may have. False: answered. admin.c */
+bool call_arguments(struct call *c);
+/* Fills in path and query from "routes/1?force=true", with or without "/apisix/admin/"; and the
+ * verb. False: there is no such method. admin.c */
+bool call_address(struct call *c, struct str method, struct str target);
 /* What is wrong with a body that is no JSON, in lua-cjson's words. admin.c */
 struct str json_fault(struct call *c, const json_error_t *error);
 /* list.c */

@@ -200,5 +200,33 @@ bool check_write(struct call *c, bool wanted, struct str *id)
                     STR_ARG(err));
         return false;
     }
-    return (!consumer || check_username(c, *id)) && refs_exist(c);
+    return (!consumer || check_username(c, *id)) &&
+           ((c->changes && c->changes->many) || check_references(c));
+}
+
+static bool consumer_exists(struct call *c)
+{
+    struct str err = STR_NONE;
+
+    switch (document_exists(c, KIND_CONSUMER, c->parent, &err)) {
+    case STORE_OK:
+        return true;
+    case STORE_NOT_FOUND:
+        reply_error(c, 404, "consumer not found");
+        break;
+    case STORE_CONFLICT:
+    case STORE_FAILED:
+        reply_store_failed(c, "read", document_key(c->a, KIND_CONSUMER, c->parent), err);
+        break;
+    }
+    return false;
+}
+
+bool check_references(struct call *c)
+{
+    if (c->verb == VERB_DELETE)
+        return c->force || refs_unused(c);
+    if (c->changes && c->changes->many && c->kind == KIND_DECORATION && !decoration_fits(c))
+        return false;
+    return refs_exist(c) && (c->kind != KIND_CREDENTIAL || consumer_exists(c));
 }

@@ -13,15 +13,13 @@ bool decoration_path(struct call *c)
 
 static bool service_exists(struct call *c)
 {
-    struct store *store = keeper_store(c->keeper);
-    struct str key = document_key(c->a, KIND_SERVICE, c->parent), err = STR_NONE;
-    struct store_item item;
-    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+    struct str err = STR_NONE;
+    enum store_status status = document_exists(c, KIND_SERVICE, c->parent, &err);
 
     if (status == STORE_NOT_FOUND)
         reply_error(c, 404, "service not found");
     else if (status != STORE_OK)
-        reply_store_failed(c, "read", key, err);
+        reply_store_failed(c, "read", document_key(c->a, KIND_SERVICE, c->parent), err);
     return status == STORE_OK;
 }
 
@@ -33,22 +31,40 @@ struct twin {
     struct str path, found;
 };
 
+static bool twin_look(struct twin *t, struct str id, const json_t *value)
+{
+    const char *path = json_string_value(json_object_get(value, "field_path"));
+
+    id = str_from(id, (size_t)str_rfind(id, '/') + 1);
+    if (!(t->c->id.p && str_eq(id, t->c->id)) && path && str_eq(str_of(path), t->path))
+        t->found = arena_str(t->c->a, id);
+    return !t->found.p;
+}
+
 static bool twin_item(void *arg, const struct store_item *item)
 {
     struct twin *t = arg;
     struct str id = document_id(KIND_DECORATION, item->key);
 
-    if (!id.p)
-        return true;
-    id = str_from(id, (size_t)str_rfind(id, '/') + 1);
-    if (t->c->id.p && str_eq(id, t->c->id))
+    /* What the transaction writes is looked at by itself. */
+    if (!id.p || changes_find(t->c->changes, item->key))
         return true;
     json_t *value = keeper_decode(t->c->keeper, KIND_DECORATION, item->value);
-    const char *path = json_string_value(json_object_get(value, "field_path"));
-    if (path && str_eq(str_of(path), t->path))
-        t->found = arena_str(t->c->a, id);
+    bool go = twin_look(t, id, value);
     json_decref(value);
-    return !t->found.p;
+    return go;
+}
+
+static void twin_changes(struct twin *t, struct str prefix)
+{
+    const struct changes *all = t->c->changes;
+
+    for (size_t i = 0; all && i < all->n && !t->found.p; i++) {
+        const struct keeper_change *change = &all->items[i];
+        struct str key = document_key(t->c->a, change->kind, change->id);
+        if (change->value && str_starts(key, prefix) && change->value != t->c->json)
+            twin_look(t, change->id, change->value);
+    }
 }
 
 static bool path_is_free(struct call *c)
@@ -64,6 +80,8 @@ static bool path_is_free(struct call *c)
         reply_store_failed(c, "read", prefix, err);
         return false;
     }
+    if (!t.found.p)
+        twin_changes(&t, prefix);
     if (t.found.p)
         reply_error(c, 400, "field_path %.*s is already decorated on this service by [%.*s]",
                     STR_ARG(t.path), STR_ARG(t.found));
@@ -72,6 +90,11 @@ static bool path_is_free(struct call *c)
 
 /* ---- Writes ------------------------------------------------------------------------------------
  */
+
+bool decoration_fits(struct call *c)
+{
+    return service_exists(c) && path_is_free(c);
+}
 
 bool decoration_bind(struct call *c)
 {
@@ -87,7 +110,7 @@ bool decoration_bind(struct call *c)
         reply_error(c, 400, "wrong service_id, it is taken from the path");
         return false;
     }
-    if (!service_exists(c) || !path_is_free(c))
+    if (!(c->changes && c->changes->many) && !decoration_fits(c))
         return false;
     json_object_set_new(c->json, "service_id", json_stringn(c->parent.p, c->parent.n));
     return true;

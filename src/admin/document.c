@@ -4,7 +4,6 @@
 #include <time.h>
 
 #include "admin/admin_int.h"
-#include "base/mem.h"
 
 struct str call_item(struct call *c, struct str id)
 {
@@ -25,11 +24,27 @@ struct str call_prefix(struct call *c)
 /* ---- GET ---------------------------------------------------------------------------------------
  */
 
-static void document_get(struct call *c)
+bool document_read(struct call *c, struct str id, struct store_item *item, json_t **value)
 {
     struct store *store = keeper_store(c->keeper);
+    struct str err = STR_NONE, key = document_key(c->a, c->kind, call_item(c, id));
+    enum store_status status = store->ops->get(store, key, c->a, item, &err);
+
+    *value = NULL;
+    if (status == STORE_OK)
+        *value = keeper_decode(c->keeper, c->kind, item->value);
+    else
+        *item = (struct store_item){.key = key};
+    if (status == STORE_OK || status == STORE_NOT_FOUND)
+        return true;
+    reply_store_failed(c, "read", key, err);
+    return false;
+}
+
+static void document_get(struct call *c)
+{
     struct store_item item;
-    struct str err = STR_NONE;
+    json_t *value;
 
     if (c->kind == KIND_DECORATION && !decoration_path(c))
         return;
@@ -37,18 +52,14 @@ static void document_get(struct call *c)
         document_list(c);
         return;
     }
-    struct str key = document_key(c->a, c->kind, call_item(c, c->id));
-    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
-    if (status == STORE_NOT_FOUND) {
-        reply_not_found(c);
+    if (!document_read(c, c->id, &item, &value))
         return;
-    }
-    json_t *value = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     if (value)
         reply_document(c, 200, "get", &item, value, true);
+    else if (item.value.p)
+        reply_store_failed(c, "read", item.key, STR("the stored value is no JSON object"));
     else
-        reply_store_failed(c, "read", key,
-                           status == STORE_OK ? STR("the stored value is no JSON object") : err);
+        reply_not_found(c);
     json_decref(value);
 }
 
@@ -58,45 +69,36 @@ static void document_get(struct call *c)
 struct found {
     struct call *c;
     enum kind kind;
-    struct str *ids;
-    size_t n, max;
+    bool good;
 };
 
 static bool found_add(void *arg, const struct store_item *item)
 {
     struct found *f = arg;
+    struct arena *a = f->c->a;
     struct str id = document_id(f->kind, item->key);
+    struct store_item known = {arena_str(a, item->key), arena_str(a, item->value), item->created,
+                               item->modified};
 
-    if (!id.p)
-        return true;
-    if (f->n == f->max) {
-        f->max = f->max ? f->max * 2 : 8;
-        f->ids = mem_resize(f->ids, f->max * sizeof(*f->ids));
-    }
-    f->ids[f->n++] = arena_str(f->c->a, id);
-    return true;
+    /* A transaction may name them itself. */
+    if (id.p && !changes_find(f->c->changes, item->key))
+        f->good = changes_add(f->c, f->kind, id, NULL, &known, -1);
+    return f->good;
 }
 
-/* Deletes the documents of that kind that belong to this one. False: answered. */
+/* The documents of that kind that belong to this one go with the write. False: answered. */
 static bool owned_delete(struct call *c, struct str id, enum kind kind)
 {
     struct store *store = keeper_store(c->keeper);
     struct str prefix = arena_printf(c->a, "/%.*s/%.*s/%.*s/", STR_ARG(kinds[kind].folder),
                                      STR_ARG(id), STR_ARG(kinds[kind].collection));
     struct str err = STR_NONE;
-    struct found f = {.c = c, .kind = kind};
-    struct store_item item;
-    enum store_status status = store->ops->list(store, prefix, found_add, &f, &err);
+    struct found f = {c, kind, true};
 
-    for (size_t i = 0; i < f.n && status == STORE_OK; i++) {
-        status = keeper_write(c->keeper, kind, f.ids[i], NULL, -1, &item, c->a, &err);
-        if (status == STORE_NOT_FOUND)
-            status = STORE_OK;
-    }
-    free(f.ids);
-    if (status != STORE_OK)
-        reply_store_failed(c, "delete", prefix, err);
-    return status == STORE_OK;
+    if (store->ops->list(store, prefix, found_add, &f, &err) == STORE_OK)
+        return f.good;
+    reply_store_failed(c, "delete", prefix, err);
+    return false;
 }
 
 /* ---- PUT, POST ---------------------------------------------------------------------------------
@@ -115,63 +117,41 @@ static void times_set(struct call *c, const json_t *before)
     json_object_set_new(c->json, "update_time", json_integer(now));
 }
 
-void document_write(struct call *c, struct str id, int64_t expect, const char *action)
+void document_write(struct call *c, struct str id, const struct store_item *known, int64_t expect,
+                    const char *action)
 {
-    struct store_item item;
-    struct str err = STR_NONE;
-    enum store_status status = keeper_write(c->keeper, c->kind, call_item(c, id), c->json, expect,
-                                            &item, c->a, &err);
-
-    if (status == STORE_OK)
-        reply_document(c, item.created == item.modified ? 201 : 200, action, &item, c->json, false);
-    else if (status == STORE_CONFLICT)
-        reply_error(c, 503, "value changed before overwritten");
-    else
-        reply_store_failed(c, "write", document_key(c->a, c->kind, call_item(c, id)), err);
-}
-
-static bool consumer_exists(struct call *c)
-{
-    struct store *store = keeper_store(c->keeper);
-    struct str key = document_key(c->a, KIND_CONSUMER, c->parent), err = STR_NONE;
-    struct store_item item;
-    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
-
-    if (status == STORE_NOT_FOUND)
-        reply_error(c, 404, "consumer not found");
-    else if (status != STORE_OK)
-        reply_store_failed(c, "read", key, err);
-    return status == STORE_OK;
+    c->action = action;
+    if (!changes_add(c, c->kind, call_item(c, id), c->json, known, expect))
+        return;
+    c->at = c->changes->n - 1;
+    if (!c->changes->many)
+        changes_commit(c);
 }
 
 static void document_put(struct call *c)
 {
-    struct store *store = keeper_store(c->keeper);
     struct store_item item;
-    struct str id, err = STR_NONE;
+    int64_t expect = -1;
+    json_t *before;
+    struct str id;
 
     if (c->kind == KIND_DECORATION && !decoration_bind(c))
         return;
-    if (!check_write(c, true, &id) || (c->kind == KIND_CREDENTIAL && !consumer_exists(c)))
+    if (!check_write(c, true, &id) || !document_read(c, id, &item, &before))
         return;
-    struct str key = document_key(c->a, c->kind, call_item(c, id));
-    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
-    if (status != STORE_OK && status != STORE_NOT_FOUND) {
-        reply_store_failed(c, "read", key, err);
-        return;
-    }
-    json_t *before = status == STORE_OK ? keeper_decode(c->keeper, c->kind, item.value) : NULL;
     times_set(c, before);
     json_decref(before);
-    /* What a service of that name has left behind is not the new one's. */
-    if (c->kind == KIND_SERVICE && status == STORE_NOT_FOUND &&
-        !owned_delete(c, id, KIND_DECORATION))
+    if (!precondition_holds(c, &item, &expect))
         return;
-    document_write(c, id, -1, "set");
+    /* What a service of that name has left behind is not the new one's. */
+    if (c->kind == KIND_SERVICE && !item.value.p && !owned_delete(c, id, KIND_DECORATION))
+        return;
+    document_write(c, id, &item, expect, "set");
 }
 
 static void document_post(struct call *c)
 {
+    static const struct store_item none = {.modified = 0};
     struct store *store = keeper_store(c->keeper);
     struct str id, err = STR_NONE;
     int64_t revision;
@@ -187,7 +167,7 @@ static void document_post(struct call *c)
     id = arena_printf(c->a, "%020" PRId64, revision);
     json_object_set_new(c->json, "id", json_stringn(id.p, id.n));
     times_set(c, NULL);
-    document_write(c, id, -1, "create");
+    document_write(c, id, &none, -1, "create");
 }
 
 /* ---- DELETE ------------------------------------------------------------------------------------
@@ -196,7 +176,8 @@ static void document_post(struct call *c)
 static void document_delete(struct call *c)
 {
     struct store_item item;
-    struct str err = STR_NONE;
+    int64_t expect = -1;
+    json_t *value;
 
     if (c->kind == KIND_DECORATION && !decoration_path(c))
         return;
@@ -204,21 +185,27 @@ static void document_delete(struct call *c)
         reply_error(c, 400, "missing %.*s id", STR_ARG(kinds[c->kind].noun));
         return;
     }
-    if (!str_eq(query_arg(c, STR("force")), STR("true")) && !refs_unused(c))
+    c->force = str_eq(query_arg(c, STR("force")), STR("true"));
+    bool many = c->changes && c->changes->many;
+    if (!many && !check_references(c))
         return;
-    /* They go first: what is left when this fails in the middle must not outlive its owner, and be
-     * the next one's of that name. */
+    if (!document_read(c, c->id, &item, &value))
+        return;
+    json_decref(value);
+    if (!precondition_holds(c, &item, &expect))
+        return;
+    if (!item.value.p) {
+        reply_not_found(c);
+        return;
+    }
     for (enum kind k = 0; k < KIND_COUNT; k++)
         if (kinds[k].owner == c->kind && !owned_delete(c, c->id, k))
             return;
-    enum store_status status = keeper_write(c->keeper, c->kind, call_item(c, c->id), NULL, -1,
-                                            &item, c->a, &err);
-    if (status == STORE_OK)
-        reply_deleted(c, item.key);
-    else if (status == STORE_NOT_FOUND)
-        reply_not_found(c);
-    else
-        reply_store_failed(c, "delete", document_key(c->a, c->kind, call_item(c, c->id)), err);
+    if (!changes_add(c, c->kind, call_item(c, c->id), NULL, &item, expect))
+        return;
+    c->at = c->changes->n - 1;
+    if (!many)
+        changes_commit(c);
 }
 
 handler_fn *const document_handlers[VERB_COUNT] = {

@@ -143,10 +143,11 @@ void document_patch(struct call *c)
     json_t *document = patch_read(c, &item);
     if (!document)
         return;
-    bool done = true;
-    if (c->sub.p)
+    int64_t expect = item.modified;
+    bool done = precondition_holds(c, &item, &expect);
+    if (done && c->sub.p)
         done = patch_at(c, &document);
-    else
+    else if (done)
         merge(document, c->json);
     times_renew(c, document);
     json_decref(c->json);
@@ -156,5 +157,5 @@ void document_patch(struct call *c)
         done = false;
     }
     if (done && check_write(c, true, &id))
-        document_write(c, id, item.modified, "compareAndSwap");
+        document_write(c, id, &item, expect, "compareAndSwap");
 }

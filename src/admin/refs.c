@@ -49,14 +49,12 @@ static const json_t *member(const json_t *value, const char *path)
 }
 
 /* What an upstream shows to its servers is an ssl of type client. */
-static bool ref_has_type(struct call *c, const struct ref *ref, struct str id, struct str value)
+static bool ref_has_type(struct call *c, const struct ref *ref, struct str id, const json_t *ssl)
 {
     if (ref->to != KIND_SSL)
         return true;
-    json_t *ssl = keeper_decode(c->keeper, ref->to, value);
     const char *type = json_string_value(json_object_get(ssl, "type"));
     bool good = type && strcmp(type, "client") == 0;
-    json_decref(ssl);
     if (!good)
         reply_error(c, 400, "failed to fetch ssl info by ssl id [%.*s], wrong ssl type",
                     STR_ARG(id));
@@ -65,13 +63,15 @@ static bool ref_has_type(struct call *c, const struct ref *ref, struct str id, s
 
 static bool ref_exists(struct call *c, const struct ref *ref, struct str id)
 {
-    struct store *store = keeper_store(c->keeper);
     struct str noun = kinds[ref->to].noun, err = STR_NONE;
-    struct store_item item;
+    json_t *value = NULL;
+    bool good = false;
 
-    switch (store->ops->get(store, document_key(c->a, ref->to, id), c->a, &item, &err)) {
+    switch (ref->to == KIND_SSL ? document_load(c, ref->to, id, &value, &err)
+                                : document_exists(c, ref->to, id, &err)) {
     case STORE_OK:
-        return ref_has_type(c, ref, id, item.value);
+        good = ref_has_type(c, ref, id, value);
+        break;
     case STORE_NOT_FOUND:
         reply_error(c, 400, "failed to fetch %.*s info by %.*s id [%.*s], response code: 404",
                     STR_ARG(noun), STR_ARG(noun), STR_ARG(id));
@@ -81,17 +81,17 @@ static bool ref_exists(struct call *c, const struct ref *ref, struct str id)
         reply_store_failed(c, "read", document_key(c->a, ref->to, id), err);
         break;
     }
-    return false;
+    json_decref(value);
+    return good;
 }
 
 /* A stream route that takes over another's connections speaks the same protocol. */
 static bool superior_exists(struct call *c)
 {
-    struct store *store = keeper_store(c->keeper);
     const json_t *protocol = json_object_get(c->json, "protocol");
     struct str id = id_of(c->a, json_object_get(protocol, "superior_id")), err = STR_NONE;
     const char *mine = json_string_value(json_object_get(protocol, "name"));
-    struct store_item item;
+    json_t *superior = NULL;
 
     if (c->kind != KIND_STREAM_ROUTE || !id.p)
         return true;
@@ -99,15 +99,13 @@ static bool superior_exists(struct call *c)
         reply_error(c, 400, "stream route can not set itself as superior_id");
         return false;
     }
-    struct str key = document_key(c->a, KIND_STREAM_ROUTE, id);
-    enum store_status status = store->ops->get(store, key, c->a, &item, &err);
+    enum store_status status = document_load(c, KIND_STREAM_ROUTE, id, &superior, &err);
     if (status == STORE_NOT_FOUND)
         reply_error(c, 400, "failed to fetch stream routes[%.*s], response code: 404", STR_ARG(id));
     else if (status != STORE_OK)
-        reply_store_failed(c, "read", key, err);
+        reply_store_failed(c, "read", document_key(c->a, KIND_STREAM_ROUTE, id), err);
     if (status != STORE_OK)
         return false;
-    json_t *superior = keeper_decode(c->keeper, KIND_STREAM_ROUTE, item.value);
     const char *its = json_string_value(
         json_object_get(json_object_get(superior, "protocol"), "name"));
     bool same = !its || strcmp(mine, its) == 0;
@@ -188,7 +186,8 @@ static bool search_item(void *arg, const struct store_item *item)
     struct search *s = arg;
     struct str id = document_id(s->from, item->key);
 
-    if (!id.p || str_search(item->value, s->needle) < 0)
+    /* What the transaction writes is looked at by itself. */
+    if (!id.p || str_search(item->value, s->needle) < 0 || changes_find(s->c->changes, item->key))
         return true;
     json_t *value = keeper_decode(s->c->keeper, s->from, item->value);
     if (value && s->names(value, s->c))
@@ -197,14 +196,26 @@ static bool search_item(void *arg, const struct store_item *item)
     return !s->user.p;
 }
 
+static void search_changes(struct search *s)
+{
+    const struct changes *all = s->c->changes;
+
+    for (size_t i = 0; all && i < all->n && !s->user.p; i++)
+        if (all->items[i].kind == s->from && s->names(all->items[i].value, s->c))
+            s->user = all->items[i].id;
+}
+
 /* False: answered, since the store cannot be read. */
 static bool search_run(struct search *s)
 {
     struct store *store = keeper_store(s->c->keeper);
     struct str err = STR_NONE, prefix = document_prefix(s->c->a, s->from);
 
-    if (store->ops->list(store, prefix, search_item, s, &err) == STORE_OK)
+    if (store->ops->list(store, prefix, search_item, s, &err) == STORE_OK) {
+        if (!s->user.p)
+            search_changes(s);
         return true;
+    }
     reply_store_failed(s->c, "read", prefix, err);
     return false;
 }

@@ -332,6 +332,16 @@ static void fault_set(struct trie **faults, struct str key, struct str why)
     free(trie_set(faults, &builder_own, key, TRIE_EXACT, why.p ? str_dup(why) : NULL));
 }
 
+bool builder_is_bad(const struct builder *b, enum kind kind, struct str id)
+{
+    struct arena a;
+
+    arena_init(&a, NULL);
+    bool bad = trie_get(b->bad, item_key(&a, kind, id), TRIE_EXACT) != NULL;
+    arena_fini(&a);
+    return bad;
+}
+
 struct bad_visit {
     builder_bad_fn *each;
     void *arg;
@@ -457,6 +467,12 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
         item_replace(b, item, new);
     item_release(b, item);
     return new || !value;
+}
+
+void builder_revision(struct builder *b, int64_t revision)
+{
+    if (revision > b->revision)
+        b->revision = revision;
 }
 
 /* ---- Schemas ---- */

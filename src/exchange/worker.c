@@ -47,11 +47,14 @@ struct publish_message {
 static void on_publish(struct message *m)
 {
     struct publish_message *p = CONTAINER(m, struct publish_message, message);
+    const struct worker_config *config = p->worker->config;
     struct hold *old = p->worker->hold;
 
     p->worker->hold = hold_new(p->snapshot);
     live_follow(p->worker->live, p->snapshot);
     atomic_store_explicit(&p->worker->serving, p->snapshot->version, memory_order_release);
+    if (config->on_taken)
+        config->on_taken(config->on_taken_arg, p->worker->thread.index, p->snapshot->version);
     old->users++;
     worker_release(p->worker, old);
     free(p);

@@ -57,6 +57,10 @@ struct worker_config {
     struct jobs *jobs;
     struct peers *peers; /* of all upstreams, shared by all threads */
     int64_t drain_ms;    /* worker_shutdown_timeout */
+    /* Called on a worker's thread when it has taken a snapshot; must not wait. NULL: nobody asks.
+     */
+    void (*on_taken)(void *arg, unsigned worker, uint64_t version);
+    void *on_taken_arg;
 };
 
 /* A formatted second. */

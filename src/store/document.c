@@ -130,9 +130,8 @@ static struct str member_id(const json_t *value)
     return id ? str_of(id) : STR("");
 }
 
-/* Calls visit for each secret of a document. */
-static void each_secret(const struct document_codec *codec, enum kind kind, json_t *value,
-                        void (*visit)(void *arg, json_t *string), void *arg)
+void document_secrets_each(const struct document_codec *codec, enum kind kind, json_t *value,
+                           void (*visit)(void *arg, json_t *string), void *arg)
 {
     const char *name;
     json_t *conf;
@@ -225,14 +224,14 @@ struct str document_encode(const struct document_codec *codec, struct arena *a, 
     unsigned n = 0;
 
     if (codec)
-        each_secret(codec, kind, given, on_count, &n);
+        document_secrets_each(codec, kind, given, on_count, &n);
     if (n == 0)
         return document_text(a, value);
 
     struct pass pass = {.seal = codec->seal, .pem = kind == KIND_SSL};
     json_t *copy = json_deep_copy(value);
     arena_init(&pass.arena, NULL);
-    each_secret(codec, kind, copy, on_close, &pass);
+    document_secrets_each(codec, kind, copy, on_close, &pass);
     arena_fini(&pass.arena);
     struct str text = document_text(a, copy);
     json_decref(copy);
@@ -251,7 +250,7 @@ json_t *document_decode(const struct document_codec *codec, enum kind kind, stru
     }
     if (value && codec) {
         arena_init(&pass.arena, NULL);
-        each_secret(codec, kind, value, on_open, &pass);
+        document_secrets_each(codec, kind, value, on_open, &pass);
         arena_fini(&pass.arena);
     }
     if (secrets)

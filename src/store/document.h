@@ -46,6 +46,9 @@ struct str document_encode(const struct document_codec *codec, struct arena *a, 
  * *secrets (may be NULL) is set. */
 json_t *document_decode(const struct document_codec *codec, enum kind kind, struct str text,
                         struct document_secrets *secrets);
+/* Calls visit for each string of an open document that is a secret; it may set the string. */
+void document_secrets_each(const struct document_codec *codec, enum kind kind, json_t *value,
+                           void (*visit)(void *arg, json_t *string), void *arg);
 /* JSON text, compact, numbers as short as 15 digits allow; in the arena. */
 struct str document_text(struct arena *a, const json_t *value);
 

@@ -8,7 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os_thread.h"
@@ -16,6 +15,7 @@
 #include "base/random.h"
 #include "store/curl.h"
 #include "store/data_dir.h"
+#include "store/etcd_int.h"
 #include "store/etcd_sync.h"
 #include "store/etcd_wire.h"
 
@@ -23,39 +23,10 @@
  * the watch is silent, etcd is asked for a sign of life. */
 enum { RETRY_FIRST_MS = 100, START_PAUSE_MS = 500, PROBE_MS = 5000 };
 
-struct etcd {
-    struct store store;
-    struct arena arena;
-    struct etcd_options options;
-    struct str prefix, gen_id;
-    int64_t watch_ms, resync_ms;
-    int lock;
-    struct etcd_client *caller; /* the keeper's thread's */
-    char message[600];
-
-    struct etcd_client *watcher; /* these are the watching thread's, once it runs */
-    struct etcd_copy *copy;
-    bool in_sync; /* nothing was missed since the copy's revision */
-    bool lost;    /* and it was said */
-    pthread_t thread;
-    bool running;
-    store_changed_fn *changed;
-    void *arg;
-
-    _Atomic int64_t revision; /* last one seen */
-    _Atomic int64_t contact;  /* when it was known that nothing is missed; etcd_clock_ms */
-};
-
-static struct etcd *etcd_of(struct store *s)
-{
-    return CONTAINER(s, struct etcd, store);
-}
-
 /* ---- Calls -------------------------------------------------------------------------------------
  */
 
-/* On the keeper's thread. NULL: failed, with the reason in *err. */
-static json_t *call(struct etcd *e, bool writes, const char *path, json_t *request, struct str *err)
+json_t *etcd_ask(struct etcd *e, bool writes, const char *path, json_t *request, struct str *err)
 {
     json_t *reply;
     enum etcd_status status = etcd_call(e->caller, writes, path, request, &reply, err);
@@ -70,7 +41,7 @@ static json_t *call(struct etcd *e, bool writes, const char *path, json_t *reque
     return status == ETCD_OK ? reply : NULL;
 }
 
-static enum store_status garbled(struct str *err)
+enum store_status etcd_garbled(struct str *err)
 {
     *err = STR("etcd's reply is not understood");
     return STORE_FAILED;
@@ -81,7 +52,7 @@ static enum store_status etcd_get(struct store *store, struct str key, struct ar
 {
     struct etcd *e = etcd_of(store);
     struct etcd_range range = {.key = arena_join(a, e->prefix, key)};
-    json_t *reply = call(e, false, "/v3/kv/range", etcd_range_request(&range), err);
+    json_t *reply = etcd_ask(e, false, "/v3/kv/range", etcd_range_request(&range), err);
     struct etcd_items found;
 
     if (!reply)
@@ -89,7 +60,7 @@ static enum store_status etcd_get(struct store *store, struct str key, struct ar
     bool good = etcd_range_read(reply, a, &found);
     json_decref(reply);
     if (!good)
-        return garbled(err);
+        return etcd_garbled(err);
     if (found.n == 0)
         return STORE_NOT_FOUND;
     *out = found.items[0];
@@ -140,62 +111,17 @@ static enum store_status etcd_list(struct store *store, struct str prefix,
     return good ? STORE_OK : STORE_FAILED;
 }
 
-static enum store_status etcd_put(struct store *store, struct str key, struct str value,
-                                  int64_t expect, struct store_item *out, struct str *err)
-{
-    struct etcd *e = etcd_of(store);
-    enum store_status status = STORE_OK;
-    struct arena a;
-    int64_t created, modified;
-
-    arena_init(&a, NULL);
-    struct str full = arena_join(&a, e->prefix, key);
-    json_t *reply = expect < 0 ? call(e, true, "/v3/kv/put", etcd_put_request(full, value), err)
-                               : call(e, true, "/v3/kv/txn",
-                                      etcd_put_if_request(full, value, expect), err);
-    arena_fini(&a);
-    if (!reply)
-        return STORE_FAILED;
-    if (expect >= 0 && !json_is_true(json_object_get(reply, "succeeded")))
-        status = STORE_CONFLICT;
-    else if (!etcd_put_read(reply, &created, &modified))
-        status = garbled(err);
-    else if (out)
-        *out = (struct store_item){key, value, created, modified};
-    json_decref(reply);
-    return status;
-}
-
-static enum store_status etcd_del(struct store *store, struct str key, int64_t *revision,
-                                  struct str *err)
-{
-    struct etcd *e = etcd_of(store);
-    struct arena a;
-
-    arena_init(&a, NULL);
-    json_t *reply = call(e, true, "/v3/kv/deleterange",
-                         etcd_delete_request(arena_join(&a, e->prefix, key)), err);
-    arena_fini(&a);
-    if (!reply)
-        return STORE_FAILED;
-    bool found = etcd_number(reply, "deleted") > 0;
-    if (revision)
-        *revision = etcd_revision(reply);
-    json_decref(reply);
-    return found ? STORE_OK : STORE_NOT_FOUND;
-}
-
 /* As APISIX makes ids: by writing a key that nobody reads (apisix/core/etcd.lua, push). */
 static enum store_status etcd_next_revision(struct store *store, int64_t *revision, struct str *err)
 {
     struct etcd *e = etcd_of(store);
-    json_t *reply = call(e, true, "/v3/kv/put", etcd_put_request(e->gen_id, STR("1")), err);
+    json_t *reply = etcd_ask(e, true, "/v3/kv/put", etcd_put_request(e->gen_id, STR("1")), err);
 
     if (!reply)
         return STORE_FAILED;
     *revision = etcd_revision(reply);
     json_decref(reply);
-    return *revision > 0 ? STORE_OK : garbled(err);
+    return *revision > 0 ? STORE_OK : etcd_garbled(err);
 }
 
 static int64_t etcd_last_revision(struct store *store)
@@ -449,11 +375,11 @@ static void etcd_close(struct store *store)
 
 static const struct store_ops etcd_ops = {
     .name = "etcd",
+    .changes_max = ETCD_CHANGES_MAX,
     .close = etcd_close,
     .get = etcd_get,
     .list = etcd_list,
-    .put = etcd_put,
-    .del = etcd_del,
+    .write = etcd_write,
     .next_revision = etcd_next_revision,
     .revision = etcd_last_revision,
     .load = etcd_load,

@@ -72,19 +72,7 @@ json_t *etcd_range_request(const struct etcd_range *r)
 
 json_t *etcd_put_request(struct str key, struct str value)
 {
-    return json_pack("{sososb}", "key", bytes_json(key), "value", bytes_json(value), "prev_kv", 1);
-}
-
-json_t *etcd_put_if_request(struct str key, struct str value, int64_t expect)
-{
-    return json_pack("{s[{sossssso}]s[{so}]}", "compare", "key", bytes_json(key), "target", "MOD",
-                     "result", "EQUAL", "mod_revision", number_json(expect), "success",
-                     "request_put", etcd_put_request(key, value));
-}
-
-json_t *etcd_delete_request(struct str key)
-{
-    return json_pack("{so}", "key", bytes_json(key));
+    return json_pack("{soso}", "key", bytes_json(key), "value", bytes_json(value));
 }
 
 json_t *etcd_watch_request(struct str key, struct str end, int64_t from_revision)
@@ -97,6 +85,47 @@ json_t *etcd_login_request(struct str user, struct str password)
 {
     return json_pack("{ss%ss%}", "name", user.p, user.n, "password", password.p ? password.p : "",
                      password.n);
+}
+
+json_t *etcd_grant_request(int64_t ttl_s)
+{
+    return json_pack("{so}", "TTL", number_json(ttl_s));
+}
+
+json_t *etcd_txn_request(void)
+{
+    return json_pack("{s[]s[]}", "compare", "success");
+}
+
+void etcd_txn_expect(json_t *txn, struct str key, int64_t revision)
+{
+    json_array_append_new(json_object_get(txn, "compare"),
+                          json_pack("{sossssso}", "key", bytes_json(key), "target", "MOD", "result",
+                                    "EQUAL", "mod_revision", number_json(revision)));
+}
+
+static void txn_add(json_t *txn, const char *what, json_t *request)
+{
+    json_array_append_new(json_object_get(txn, "success"), json_pack("{so}", what, request));
+}
+
+void etcd_txn_put(json_t *txn, struct str key, struct str value, int64_t lease)
+{
+    json_t *put = etcd_put_request(key, value);
+
+    if (lease)
+        json_object_set_new(put, "lease", number_json(lease));
+    txn_add(txn, "request_put", put);
+}
+
+void etcd_txn_delete(json_t *txn, struct str key)
+{
+    txn_add(txn, "request_delete_range", json_pack("{so}", "key", bytes_json(key)));
+}
+
+void etcd_txn_get(json_t *txn, struct str key)
+{
+    txn_add(txn, "request_range", json_pack("{so}", "key", bytes_json(key)));
 }
 
 /* ---- Replies -----------------------------------------------------------------------------------
@@ -153,16 +182,15 @@ bool etcd_range_read(const json_t *reply, struct arena *a, struct etcd_items *ou
     return out->revision > 0;
 }
 
-bool etcd_put_read(const json_t *reply, int64_t *created, int64_t *modified)
+bool etcd_txn_read(const json_t *reply, size_t i, struct arena *a, struct store_item *out)
 {
-    const json_t *first = json_array_get(json_object_get(reply, "responses"), 0);
-    const json_t *put = first ? json_object_get(first, "response_put") : reply;
+    const json_t *one = json_array_get(json_object_get(reply, "responses"), i);
+    const json_t *range = json_object_get(one, "response_range");
+    const json_t *kvs = json_object_get(range, "kvs");
 
-    *modified = etcd_revision(reply);
-    *created = etcd_number(json_object_get(put, "prev_kv"), "create_revision");
-    if (*created == 0)
-        *created = *modified;
-    return *modified > 0;
+    *out = (struct store_item){0};
+    return json_is_object(range) &&
+           (json_array_size(kvs) == 0 || item_read(json_array_get(kvs, 0), a, out));
 }
 
 static struct str text_of(const json_t *object, const char *name)

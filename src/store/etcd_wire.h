@@ -29,11 +29,17 @@ struct etcd_range {
 
 json_t *etcd_range_request(const struct etcd_range *r);
 json_t *etcd_put_request(struct str key, struct str value);
-/* A put that happens only at this modified revision; 0: only when the key is not there. */
-json_t *etcd_put_if_request(struct str key, struct str value, int64_t expect);
-json_t *etcd_delete_request(struct str key);
 json_t *etcd_watch_request(struct str key, struct str end, int64_t from_revision);
 json_t *etcd_login_request(struct str user, struct str password);
+json_t *etcd_grant_request(int64_t ttl_s);
+
+/* A transaction: what is to hold, and what is done then, all of it or nothing. */
+json_t *etcd_txn_request(void);
+/* The key's modified revision is this one; 0: it is not there. */
+void etcd_txn_expect(json_t *txn, struct str key, int64_t revision);
+void etcd_txn_put(json_t *txn, struct str key, struct str value, int64_t lease);
+void etcd_txn_delete(json_t *txn, struct str key);
+void etcd_txn_get(json_t *txn, struct str key);
 
 /* ---- Replies ----
  */
@@ -52,8 +58,9 @@ struct etcd_items {
 
 /* False: it is no such reply. */
 bool etcd_range_read(const json_t *reply, struct arena *a, struct etcd_items *out);
-/* Of a put, or of a put_if that succeeded: the revisions of what was written. */
-bool etcd_put_read(const json_t *reply, int64_t *created, int64_t *modified);
+/* What get number i of a transaction found. False: it is no such reply; *out without a value: the
+ * key is not there. */
+bool etcd_txn_read(const json_t *reply, size_t i, struct arena *a, struct store_item *out);
 
 struct etcd_event {
     int64_t revision; /* of the store, when it was sent */

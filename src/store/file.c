@@ -291,17 +291,9 @@ static enum store_status read_only(struct str *err)
     return STORE_FAILED;
 }
 
-static enum store_status file_put(struct store *store, struct str key, struct str value,
-                                  int64_t expect, struct store_item *out, struct str *err)
+static enum store_status file_write(struct store *store, struct store_write *w, struct str *err)
 {
-    (void)store, (void)key, (void)value, (void)expect, (void)out;
-    return read_only(err);
-}
-
-static enum store_status file_del(struct store *store, struct str key, int64_t *revision,
-                                  struct str *err)
-{
-    (void)store, (void)key, (void)revision;
+    (void)store, (void)w;
     return read_only(err);
 }
 
@@ -343,8 +335,7 @@ static const struct store_ops file_ops = {
     .close = file_close,
     .get = file_get,
     .list = file_list,
-    .put = file_put,
-    .del = file_del,
+    .write = file_write,
     .next_revision = file_next_revision,
     .revision = file_revision,
     .load = file_list,

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's thread: a queue of tasks over the store and the builder. Changes that others make in
  * the store come as one more task. */
-#include "store/keeper.h"
-
 #include <malloc.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os_thread.h"
 #include "base/panic.h"
-#include "store/echo.h"
+#include "store/keeper_int.h"
 
 /* While old snapshots are still out, the thread looks again after this long, then after twice as
  * long, and so on. */
@@ -20,36 +17,6 @@ enum { RECLAIM_FIRST_MS = 20, RECLAIM_LAST_MS = 5000 };
 /* Longest wait at the start for secrets that are kept elsewhere: what needs one is closed until it
  * comes. */
 enum { SECRETS_WAIT_MS = 6000 };
-
-struct task {
-    struct task *next;
-    void (*run)(void *arg, struct keeper *k);
-    void *arg;
-};
-
-struct keeper {
-    struct store *store;
-    struct document_codec *codec;
-    struct builder *builder;
-    struct secrets *secrets; /* NULL: none */
-    keeper_publish_fn *publish;
-    void *arg;
-    pthread_t thread;
-    /* The thread's: our writes to a store that is watched; those of them whose outcome is unknown
-     * because the watch was interrupted. */
-    struct echo own, doubtful;
-    struct trie *unknown_kinds; /* the thread's: collections that were said to be ignored */
-    unsigned nunknown;
-    bool trim; /* the thread's: much memory comes free with the configuration before this one */
-
-    pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t wake;
-    struct task *first, **last;
-    bool stopping;
-    struct store_batch *brought, **brought_last; /* by the store's watch */
-    struct secret_news *news, **news_last;
-    const struct snapshot *current; /* written by the thread alone, with the mutex held */
-};
 
 /* ---- Tasks -------------------------------------------------------------------------------------
  */
@@ -73,6 +40,13 @@ json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
                               struct document_secrets *secrets)
 {
     return document_decode(k->codec, kind, text, secrets);
+}
+
+void keeper_secrets(struct keeper *k, enum kind kind, json_t *value,
+                    void (*visit)(void *arg, json_t *string), void *arg)
+{
+    if (k->codec)
+        document_secrets_each(k->codec, kind, value, visit, arg);
 }
 
 const struct snapshot *keeper_current(struct keeper *k)
@@ -119,34 +93,12 @@ static bool current_renew(struct keeper *k)
     return true;
 }
 
-static void current_publish(struct keeper *k)
+void keeper_publish(struct keeper *k)
 {
-    if (!current_renew(k))
+    if (!current_renew(k) || !k->running)
         return;
     snapshot_get(k->current);
     k->publish(k->arg, k->current);
-}
-
-enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
-                               int64_t expect, struct store_item *out, struct arena *a,
-                               struct str *err)
-{
-    const struct store_ops *ops = k->store->ops;
-    enum store_status status;
-
-    *out = (struct store_item){.key = document_key(a, kind, id)};
-    if (value)
-        status = ops->put(k->store, out->key, document_encode(k->codec, a, kind, value), expect,
-                          out, err);
-    else
-        status = ops->del(k->store, out->key, &out->modified, err);
-    if (status != STORE_OK)
-        return status;
-    if (k->store->ops->watch)
-        echo_add(&k->own, out->key, out->modified);
-    builder_apply(k->builder, kind, id, out->modified, value);
-    current_publish(k);
-    return status;
 }
 
 /* ---- What is in the store ----------------------------------------------------------------------
@@ -271,7 +223,7 @@ static void brought_apply(void *arg, struct keeper *k)
         store_batch_free(batch);
         batch = next;
     }
-    current_publish(k);
+    keeper_publish(k);
 }
 
 void keeper_changed(struct keeper *k, struct store_batch *batch)
@@ -279,7 +231,7 @@ void keeper_changed(struct keeper *k, struct store_batch *batch)
     batch_apply(k, batch);
     k->trim |= store_batch_is_large(batch);
     store_batch_free(batch);
-    current_publish(k);
+    keeper_publish(k);
 }
 
 /* On the store's thread. */
@@ -320,7 +272,7 @@ static void news_apply(void *arg, struct keeper *k)
 {
     (void)arg;
     news_take(k);
-    current_publish(k);
+    keeper_publish(k);
 }
 
 /* On the secrets' thread. */
@@ -340,7 +292,7 @@ static void on_news(void *arg, struct secret_news *news)
 /* ---- The thread --------------------------------------------------------------------------------
  */
 
-static struct timespec after_ms(int ms)
+static struct timespec after_ms(int64_t ms)
 {
     struct timespec t;
 
@@ -354,30 +306,41 @@ static struct timespec after_ms(int ms)
     return t;
 }
 
-/* All that is queued; NULL: the keeper stops. Frees old configuration while there is nothing to do,
- * and waits with a time limit only as long as some is left. */
+/* What the thread does beside its tasks: frees old configuration, takes away what has expired,
+ * tells who waits for a change to be live. Returns how long it may rest at most; -1: for ever. */
+static int64_t chores_run(struct keeper *k, int64_t *patience)
+{
+    int64_t rest = keeper_expire(k), live = keeper_live(k);
+
+    if (live >= 0 && (rest < 0 || live < rest))
+        rest = live;
+    if (builder_reclaim(k->builder)) {
+        if (rest < 0 || *patience < rest)
+            rest = *patience;
+        *patience = *patience * 2 < RECLAIM_LAST_MS ? *patience * 2 : RECLAIM_LAST_MS;
+    } else if (k->trim) {
+        malloc_trim(0);
+        k->trim = false;
+    }
+    return rest;
+}
+
+/* All that is queued; NULL: the keeper stops. */
 static struct task *tasks_take(struct keeper *k)
 {
-    int patience = RECLAIM_FIRST_MS;
-    bool garbage = true;
+    int64_t patience = RECLAIM_FIRST_MS;
 
     pthread_mutex_lock(&k->mutex);
     while (!k->first && !k->stopping) {
-        if (garbage) {
-            pthread_mutex_unlock(&k->mutex);
-            garbage = builder_reclaim(k->builder);
-            if (!garbage && k->trim) {
-                malloc_trim(0);
-                k->trim = false;
-            }
-            pthread_mutex_lock(&k->mutex);
-            if (k->first || k->stopping)
-                break;
-        }
-        if (garbage) {
-            struct timespec until = after_ms(patience);
+        k->look = false;
+        pthread_mutex_unlock(&k->mutex);
+        int64_t rest = chores_run(k, &patience);
+        pthread_mutex_lock(&k->mutex);
+        if (k->first || k->stopping || k->look)
+            continue;
+        if (rest >= 0) {
+            struct timespec until = after_ms(rest);
             pthread_cond_timedwait(&k->wake, &k->mutex, &until);
-            patience = patience * 2 < RECLAIM_LAST_MS ? patience * 2 : RECLAIM_LAST_MS;
         } else {
             pthread_cond_wait(&k->wake, &k->mutex);
         }
@@ -401,7 +364,11 @@ static void *keeper_main(void *arg)
             free(task);
             task = next;
         }
+        /* However many tasks there are. */
+        keeper_expire(k);
+        keeper_live(k);
     }
+    keeper_live_end(k);
     return NULL;
 }
 
@@ -458,6 +425,7 @@ static void keeper_free(struct keeper *k)
     echo_fini(&k->doubtful);
     trie_free(k->unknown_kinds);
     document_codec_free(k->codec);
+    free(k->taken);
     k->store->ops->close(k->store);
     pthread_cond_destroy(&k->wake);
     pthread_mutex_destroy(&k->mutex);
@@ -482,6 +450,7 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
                          .news_last = &k->news};
     echo_init(&k->own);
     echo_init(&k->doubtful);
+    list_init(&k->waiters);
     pthread_mutex_init(&k->mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -495,11 +464,13 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
         keeper_free(k);
         return NULL;
     }
+    keeper_expire(k);
     if (secrets) {
         secrets_wait(secrets, SECRETS_WAIT_MS);
         news_take(k);
     }
     current_renew(k);
+    k->running = true;
     if (!os_thread_start(&k->thread, "keeper", keeper_main, k))
         PANIC("the system gives no thread");
     return k;

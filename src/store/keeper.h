@@ -53,6 +53,9 @@ json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text);
 /* The same, telling what the secrets were found to be. */
 json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
                               struct document_secrets *secrets);
+/* Calls visit for each string of a decoded document that is a secret. */
+void keeper_secrets(struct keeper *k, enum kind kind, json_t *value,
+                    void (*visit)(void *arg, json_t *string), void *arg);
 /* The newest snapshot, borrowed: until the task's next keeper_write. */
 const struct snapshot *keeper_current(struct keeper *k);
 
@@ -60,13 +63,55 @@ const struct snapshot *keeper_current(struct keeper *k);
  * keeper_write does it. Takes the batch over. */
 void keeper_changed(struct keeper *k, struct store_batch *batch);
 
-/* Writes a document (value NULL: deletes it) to the store, applies it to the builder, and publishes
- * a new snapshot before it returns: when the caller then answers its client, every worker has the
- * change in its inbox. `expect` as in store_ops.put, for puts only. *out gets the key and the
- * revisions, its strings in the arena. A failure changes nothing, here or in the store; of a store
- * that others write to *err may say that it is not known, then its watch tells. */
-enum store_status keeper_write(struct keeper *k, enum kind kind, struct str id, const json_t *value,
-                               int64_t expect, struct store_item *out, struct arena *a,
+/* A document that is to be written. */
+struct keeper_change {
+    enum kind kind;
+    struct str id;
+    const json_t *value;   /* NULL: it is deleted */
+    int64_t expect, ttl_s; /* as in struct store_change */
+    /* What was read of it (without a value: it was not there); NULL: nothing. As in struct
+     * store_change; keeper_try needs it. */
+    const struct store_item *known;
+    struct store_item item; /* set: the key and its revisions (equal ones: it is new); no value */
+    bool tried;             /* the keeper's */
+};
+
+struct keeper_write {
+    struct keeper_change *changes; /* each of another document */
+    size_t n;
+    struct str who, peer, how; /* as in struct store_write */
+    int64_t revision;          /* set */
+    size_t failed;             /* set: which change is not found or in conflict */
+};
+
+/* Writes all of the changes or none to the store, applies them to the builder, and publishes one
+ * new snapshot before it returns: when the caller then answers its client, every worker has them in
+ * its inbox. Keys are made in the arena. A failure changes nothing, here or in the store (what was
+ * tried stays on trial); of a store that others write to *err may say that it is not known, then
+ * its watch tells. */
+enum store_status keeper_write(struct keeper *k, struct keeper_write *w, struct arena *a,
                                struct str *err);
+
+/* Takes a change that was found good into the builder on trial, so that the next ones are checked
+ * as if it were made (builder_check, builder_user). It must be written, or taken back, before the
+ * task ends. */
+void keeper_try(struct keeper *k, struct keeper_change *change);
+/* Takes back those that were tried; the others are let be. */
+void keeper_untry(struct keeper *k, struct keeper_change *changes, size_t n);
+
+/* ---- Who serves what ---------------------------------------------------------------------------
+ */
+
+/* Inside a task, once: there are so many workers from now on. The current snapshot is published to
+ * them, which may be newer than the one that they were made with. */
+void keeper_workers(struct keeper *k, unsigned n);
+/* From any thread: exchanges of this worker that begin from now on are served by that version. */
+void keeper_taken(struct keeper *k, unsigned worker, uint64_t version);
+
+/* Inside a task: fn(arg, true) is called on the keeper's thread when every worker serves the
+ * current snapshot or a newer one, fn(arg, false) when that takes longer than timeout_ms. Never
+ * inside this call. */
+void keeper_when_live(struct keeper *k, int64_t timeout_ms, void (*fn)(void *arg, bool live),
+                      void *arg);
 
 #endif

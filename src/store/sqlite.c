@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded store: one SQLite file in WAL mode with synchronous=FULL, so that a commit that
- * returned has been written through to the disk. Beside the documents it keeps the last changes. */
+ * returned has been written through to the disk. Opening, closing, reading. */
 #include <inttypes.h>
-#include <sqlite3.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/panic.h"
 #include "store/data_dir.h"
-#include "store/store.h"
+#include "store/sqlite_int.h"
 
-/* The changes that are kept for history and rollback: whichever bound is reached first. */
-enum { HISTORY_CHANGES = 10000, HISTORY_BYTES = 64 << 20 };
+/* Until sqlite_keep: the history's bounds. */
+#define KEEP_CHANGES 10000
+#define KEEP_AGE_MS  (INT64_C(90) * 86400 * 1000)
 /* Patience with another process that reads the file (a backup), milliseconds. */
 enum { BUSY_MS = 5000 };
 
 /* Step n brings a file of version n (PRAGMA user_version) to n + 1. Never change one that was
- * released. `created` as the row's own number keeps each key's age and the order of lists in one.
- */
+ * released. */
 static const char *const migrations[] = {
     "CREATE TABLE document ("
     " created INTEGER PRIMARY KEY,"
@@ -33,72 +30,77 @@ static const char *const migrations[] = {
     " bytes INTEGER NOT NULL," /* of key and value */
     " key TEXT NOT NULL,"
     " value TEXT) STRICT;", /* NULL: the key was deleted */
+
+    /* `seq` as the row's own number keeps each key's age, also of those made at one revision, and
+     * the order of lists. */
+    "CREATE TABLE document2 ("
+    " seq INTEGER PRIMARY KEY,"
+    " key TEXT NOT NULL UNIQUE,"
+    " created INTEGER NOT NULL,"
+    " modified INTEGER NOT NULL,"
+    " expires INTEGER," /* milliseconds since 1970; NULL: never */
+    " value TEXT NOT NULL) STRICT;"
+    "INSERT INTO document2 SELECT created, key, created, modified, NULL, value FROM document;"
+    "DROP TABLE document;"
+    "ALTER TABLE document2 RENAME TO document;"
+    "CREATE INDEX document_expires ON document (expires) WHERE expires IS NOT NULL;"
+    /* What was before each change was not kept: they are given up but for the newest revision. */
+    "CREATE TABLE change2 ("
+    " n INTEGER PRIMARY KEY,"  /* revision << 20 | its place in the write */
+    " time INTEGER NOT NULL,"  /* milliseconds since 1970 */
+    " bytes INTEGER NOT NULL," /* of key, before and after */
+    " who TEXT, peer TEXT, how TEXT,"
+    " key TEXT NOT NULL,"               /* empty: no change, but the mark of a revision */
+    " before TEXT, after TEXT) STRICT;" /* NULL: not there */
+    "INSERT INTO change2 (n, time, bytes, key)"
+    " SELECT revision << 20, time, 0, '' FROM change ORDER BY revision DESC LIMIT 1;"
+    "DROP TABLE change;"
+    "ALTER TABLE change2 RENAME TO change;",
 };
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };
-
-enum sql {
-    SQL_BEGIN,
-    SQL_READ,
-    SQL_COMMIT,
-    SQL_ROLLBACK,
-    SQL_GET,
-    SQL_FIND,
-    SQL_LIST,
-    SQL_AT,
-    SQL_INSERT,
-    SQL_UPDATE,
-    SQL_DELETE,
-    SQL_CHANGE,
-    SQL_TRIM,
-    SQL_COUNT,
-};
 
 static const char *const sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_READ] = "BEGIN DEFERRED",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_GET] = "SELECT key, value, created, modified FROM document WHERE key = ?1",
-    [SQL_FIND] = "SELECT created, modified FROM document WHERE key = ?1",
+    [SQL_GET] = "SELECT key, value, created, modified, seq FROM document WHERE key = ?1",
     /* Only numbers are sorted here: the index on key has them, the values stay where they are. */
-    [SQL_LIST] = "SELECT created FROM document WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)"
-                 " ORDER BY created",
-    [SQL_AT] = "SELECT key, value, created, modified FROM document WHERE created = ?1",
-    [SQL_INSERT] = "INSERT INTO document (created, key, modified, value) VALUES (?1, ?2, ?1, ?3)",
-    [SQL_UPDATE] = "UPDATE document SET modified = ?2, value = ?3 WHERE created = ?1",
-    [SQL_DELETE] = "DELETE FROM document WHERE created = ?1",
-    [SQL_CHANGE] = "INSERT INTO change (revision, time, bytes, key, value)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5)",
-    [SQL_TRIM] = "DELETE FROM change WHERE revision = (SELECT min(revision) FROM change)"
-                 " RETURNING bytes",
+    [SQL_LIST] = "SELECT seq FROM document WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)"
+                 " ORDER BY seq",
+    [SQL_AT] = "SELECT key, value, created, modified FROM document WHERE seq = ?1",
+    [SQL_INSERT] = "INSERT INTO document (key, created, modified, expires, value)"
+                   " VALUES (?1, ?2, ?2, ?3, ?4)",
+    [SQL_UPDATE] = "UPDATE document SET modified = ?2, expires = ?3, value = ?4 WHERE seq = ?1",
+    [SQL_DELETE] = "DELETE FROM document WHERE seq = ?1",
+    [SQL_CHANGE] = "INSERT INTO change (n, time, bytes, who, peer, how, key, before, after)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [SQL_OLDEST] = "SELECT n, time, key FROM change ORDER BY n LIMIT 1",
+    [SQL_TRIM] = "DELETE FROM change WHERE n <= ?1 RETURNING bytes",
+    [SQL_PAST] = "SELECT n, time, who, peer, how, key, before, after FROM change"
+                 " WHERE n > ?1 AND n <= ?2 AND time >= ?3 AND key <> ''"
+                 " AND key >= ?4 AND (?5 IS NULL OR key < ?5) ORDER BY n DESC",
+    [SQL_SOONEST] = "SELECT min(expires) FROM document WHERE expires > ?1",
+    [SQL_EXPIRED] = "SELECT key, modified FROM document WHERE expires <= ?1 ORDER BY expires",
 };
-
-struct sqlite {
-    struct store store;
-    sqlite3 *db;
-    sqlite3_stmt *stmt[SQL_COUNT];
-    int64_t revision;                       /* last one given out */
-    int64_t history_changes, history_bytes; /* in table change */
-    int lock;                               /* data_dir/lock, held by flock */
-    bool listing;                           /* inside sqlite_list: no other transaction can begin */
-    char message[512];
-};
-
-static struct sqlite *sqlite_of(struct store *s)
-{
-    return CONTAINER(s, struct sqlite, store);
-}
 
 /* ---- Statements --------------------------------------------------------------------------------
  */
 
-static void bind_str(sqlite3_stmt *st, int at, struct str s)
+void sqlite_bind(sqlite3_stmt *st, int at, struct str s)
 {
-    /* The bytes outlive the step: every caller steps and resets before it returns. */
     sqlite3_bind_text64(st, at, s.p ? s.p : "", s.n, SQLITE_STATIC, SQLITE_UTF8);
 }
 
-static struct str column_str(sqlite3_stmt *st, int at)
+void sqlite_bind_maybe(sqlite3_stmt *st, int at, struct str s)
+{
+    if (s.p)
+        sqlite_bind(st, at, s);
+    else
+        sqlite3_bind_null(st, at);
+}
+
+struct str sqlite_column(sqlite3_stmt *st, int at)
 {
     const unsigned char *p = sqlite3_column_text(st, at);
 
@@ -108,15 +110,15 @@ static struct str column_str(sqlite3_stmt *st, int at)
 static struct store_item column_item(sqlite3_stmt *st)
 {
     return (struct store_item){
-        .key = column_str(st, 0),
-        .value = column_str(st, 1),
+        .key = sqlite_column(st, 0),
+        .value = sqlite_column(st, 1),
         .created = sqlite3_column_int64(st, 2),
         .modified = sqlite3_column_int64(st, 3),
     };
 }
 
 /* Runs a statement that gives no rows that anyone reads. */
-static bool run(struct sqlite *s, enum sql which)
+bool sqlite_run(struct sqlite *s, enum sql which)
 {
     sqlite3_stmt *st = s->stmt[which];
     int rc;
@@ -129,7 +131,7 @@ static bool run(struct sqlite *s, enum sql which)
     return rc == SQLITE_DONE;
 }
 
-static enum store_status failed(struct sqlite *s, const char *doing, struct str *err)
+enum store_status sqlite_failed(struct sqlite *s, const char *doing, struct str *err)
 {
     int n = snprintf(s->message, sizeof(s->message), "cannot %s the store: %s", doing,
                      sqlite3_errmsg(s->db));
@@ -148,26 +150,25 @@ static enum store_status sqlite_get(struct store *store, struct str key, struct 
     sqlite3_stmt *st = s->stmt[SQL_GET];
     enum store_status status = STORE_OK;
 
-    bind_str(st, 1, key);
+    sqlite_bind(st, 1, key);
     int rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
         *out = column_item(st);
         out->key = arena_str(a, out->key);
         out->value = arena_str(a, out->value);
     } else {
-        status = rc == SQLITE_DONE ? STORE_NOT_FOUND : failed(s, "read", err);
+        status = rc == SQLITE_DONE ? STORE_NOT_FOUND : sqlite_failed(s, "read", err);
     }
     sqlite3_reset(st);
     return status;
 }
 
 struct rows {
-    int64_t *created;
+    int64_t *seq;
     size_t n, cap;
 };
 
-/* The first string behind all that start with prefix; absent: there is none. */
-static struct str prefix_end(struct arena *a, struct str prefix)
+struct str sqlite_prefix_end(struct arena *a, struct str prefix)
 {
     while (prefix.n > 0 && prefix.p[prefix.n - 1] == (char)0xff)
         prefix.n--;
@@ -186,18 +187,15 @@ static bool rows_find(struct sqlite *s, struct str prefix, struct rows *rows)
     int rc;
 
     arena_init(&a, NULL);
-    struct str end = prefix_end(&a, prefix);
-    bind_str(st, 1, prefix);
-    if (end.p)
-        bind_str(st, 2, end);
-    else
-        sqlite3_bind_null(st, 2);
+    struct str end = sqlite_prefix_end(&a, prefix);
+    sqlite_bind(st, 1, prefix);
+    sqlite_bind_maybe(st, 2, end);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         if (rows->n == rows->cap) {
             rows->cap = rows->cap ? rows->cap * 2 : 64;
-            rows->created = mem_resize(rows->created, rows->cap * sizeof(*rows->created));
+            rows->seq = mem_resize(rows->seq, rows->cap * sizeof(*rows->seq));
         }
-        rows->created[rows->n++] = sqlite3_column_int64(st, 0);
+        rows->seq[rows->n++] = sqlite3_column_int64(st, 0);
     }
     sqlite3_reset(st);
     arena_fini(&a);
@@ -217,180 +215,28 @@ static enum store_status sqlite_list(struct store *store, struct str prefix,
     /* One transaction over all rows: else SQLite locks and unlocks the file for each. */
     ASSERT(!s->listing);
     s->listing = true;
-    if (!run(s, SQL_READ) || !rows_find(s, prefix, &rows))
-        status = failed(s, "read", err);
+    if (!sqlite_run(s, SQL_READ) || !rows_find(s, prefix, &rows))
+        status = sqlite_failed(s, "read", err);
     for (size_t i = 0; i < rows.n && go && status == STORE_OK; i++) {
-        sqlite3_bind_int64(st, 1, rows.created[i]);
+        sqlite3_bind_int64(st, 1, rows.seq[i]);
         int rc = sqlite3_step(st);
         if (rc == SQLITE_ROW) {
             struct store_item item = column_item(st);
             go = each(arg, &item);
         } else if (rc != SQLITE_DONE) {
-            status = failed(s, "read", err);
+            status = sqlite_failed(s, "read", err);
         }
         sqlite3_reset(st);
     }
     if (!sqlite3_get_autocommit(s->db))
-        run(s, SQL_COMMIT);
+        sqlite_run(s, SQL_COMMIT);
     s->listing = false;
-    free(rows.created);
+    free(rows.seq);
     return status;
 }
 
-/* ---- Writing -----------------------------------------------------------------------------------
+/* ---- Revisions ------------------------------------------------------------------------------
  */
-
-static int64_t wall_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static bool history_measure(struct sqlite *s)
-{
-    sqlite3_stmt *st;
-    bool ok = false;
-
-    if (sqlite3_prepare_v2(s->db, "SELECT count(*), coalesce(sum(bytes), 0) FROM change", -1, &st,
-                           NULL) != SQLITE_OK)
-        return false;
-    if (sqlite3_step(st) == SQLITE_ROW) {
-        s->history_changes = sqlite3_column_int64(st, 0);
-        s->history_bytes = sqlite3_column_int64(st, 1);
-        ok = true;
-    }
-    sqlite3_finalize(st);
-    return ok;
-}
-
-/* Adds a change (value absent: a deletion) and drops the oldest ones beyond the bounds. The newest
- * always stays: the store's revision is read from it at start. */
-static bool history_add(struct sqlite *s, int64_t revision, struct str key, struct str value)
-{
-    sqlite3_stmt *st = s->stmt[SQL_CHANGE];
-    sqlite3_stmt *trim = s->stmt[SQL_TRIM];
-    int64_t bytes = (int64_t)(key.n + value.n);
-
-    sqlite3_bind_int64(st, 1, revision);
-    sqlite3_bind_int64(st, 2, wall_ms());
-    sqlite3_bind_int64(st, 3, bytes);
-    bind_str(st, 4, key);
-    if (value.p)
-        bind_str(st, 5, value);
-    else
-        sqlite3_bind_null(st, 5);
-    if (!run(s, SQL_CHANGE))
-        return false;
-    s->history_changes++;
-    s->history_bytes += bytes;
-    while (s->history_changes > 1 &&
-           (s->history_changes > HISTORY_CHANGES || s->history_bytes > HISTORY_BYTES)) {
-        if (sqlite3_step(trim) != SQLITE_ROW) {
-            sqlite3_reset(trim);
-            return false;
-        }
-        s->history_changes--;
-        s->history_bytes -= sqlite3_column_int64(trim, 0);
-        if (!run(s, SQL_TRIM))
-            return false;
-    }
-    return true;
-}
-
-/* Where the key is: its created revision, 0 when it is not there; -1: failed. */
-static int64_t key_find(struct sqlite *s, struct str key, int64_t *modified)
-{
-    sqlite3_stmt *st = s->stmt[SQL_FIND];
-    int64_t created = 0;
-
-    *modified = 0;
-    bind_str(st, 1, key);
-    int rc = sqlite3_step(st);
-    if (rc == SQLITE_ROW) {
-        created = sqlite3_column_int64(st, 0);
-        *modified = sqlite3_column_int64(st, 1);
-    } else if (rc != SQLITE_DONE) {
-        created = -1;
-    }
-    sqlite3_reset(st);
-    return created;
-}
-
-/* Takes back a transaction that did not get through; the reason is in *err already. */
-static void give_up(struct sqlite *s)
-{
-    if (!sqlite3_get_autocommit(s->db))
-        run(s, SQL_ROLLBACK);
-    history_measure(s);
-}
-
-static bool document_write(struct sqlite *s, int64_t created, int64_t revision, struct str key,
-                           struct str value)
-{
-    enum sql which = created ? SQL_UPDATE : SQL_INSERT;
-    sqlite3_stmt *st = s->stmt[which];
-
-    sqlite3_bind_int64(st, 1, created ? created : revision);
-    if (created)
-        sqlite3_bind_int64(st, 2, revision);
-    else
-        bind_str(st, 2, key);
-    bind_str(st, 3, value);
-    return run(s, which);
-}
-
-static enum store_status sqlite_put(struct store *store, struct str key, struct str value,
-                                    int64_t expect, struct store_item *out, struct str *err)
-{
-    struct sqlite *s = sqlite_of(store);
-    int64_t revision = s->revision + 1, modified, created;
-
-    if (!run(s, SQL_BEGIN))
-        return failed(s, "write", err);
-    created = key_find(s, key, &modified);
-    if (created >= 0 && expect >= 0 && expect != modified) {
-        run(s, SQL_ROLLBACK);
-        return STORE_CONFLICT;
-    }
-    if (created < 0 || !document_write(s, created, revision, key, value) ||
-        !history_add(s, revision, key, value) || !run(s, SQL_COMMIT)) {
-        enum store_status status = failed(s, "write", err);
-        give_up(s);
-        return status;
-    }
-    s->revision = revision;
-    if (out)
-        *out = (struct store_item){key, value, created ? created : revision, revision};
-    return STORE_OK;
-}
-
-static enum store_status sqlite_del(struct store *store, struct str key, int64_t *revision_out,
-                                    struct str *err)
-{
-    struct sqlite *s = sqlite_of(store);
-    int64_t revision = s->revision + 1, modified, created;
-
-    if (!run(s, SQL_BEGIN))
-        return failed(s, "write", err);
-    created = key_find(s, key, &modified);
-    if (created == 0) {
-        run(s, SQL_ROLLBACK);
-        return STORE_NOT_FOUND;
-    }
-    sqlite3_bind_int64(s->stmt[SQL_DELETE], 1, created);
-    if (created < 0 || !run(s, SQL_DELETE) || !history_add(s, revision, key, STR_NONE) ||
-        !run(s, SQL_COMMIT)) {
-        enum store_status status = failed(s, "write", err);
-        give_up(s);
-        return status;
-    }
-    s->revision = revision;
-    if (revision_out)
-        *revision_out = revision;
-    return STORE_OK;
-}
 
 static enum store_status sqlite_next_revision(struct store *store, int64_t *revision,
                                               struct str *err)
@@ -425,10 +271,14 @@ static const struct store_ops sqlite_ops = {
     .close = sqlite_close,
     .get = sqlite_get,
     .list = sqlite_list,
-    .put = sqlite_put,
-    .del = sqlite_del,
+    .write = sqlite_write,
     .next_revision = sqlite_next_revision,
     .revision = sqlite_revision,
+    .keep = sqlite_keep,
+    .past = sqlite_past,
+    .past_floor = sqlite_past_floor,
+    .next_expiry = sqlite_next_expiry,
+    .expired = sqlite_expired,
 };
 
 static int64_t number_of(struct sqlite *s, const char *query)
@@ -487,8 +337,8 @@ static bool database_open(struct sqlite *s, const char *path, struct arena *a, s
             return false;
         }
     }
-    s->revision = number_of(s, "SELECT coalesce(max(revision), 0) FROM change");
-    if (s->revision < 0 || !history_measure(s)) {
+    s->revision = number_of(s, "SELECT coalesce(max(n) >> 20, 0) FROM change");
+    if (s->revision < 0 || !sqlite_past_open(s)) {
         *err = arena_printf(a, "%s cannot be read: %s", path, sqlite3_errmsg(s->db));
         return false;
     }
@@ -503,6 +353,7 @@ struct store *store_sqlite_open(struct str data_dir, struct arena *a, struct str
     struct sqlite *s = mem_zero(sizeof(*s));
     s->store.ops = &sqlite_ops;
     s->lock = lock;
+    s->keep = (struct store_keep){.changes = KEEP_CHANGES, .age_ms = KEEP_AGE_MS};
     struct str path = arena_printf(a, "%.*s/eclusa.db", STR_ARG(data_dir));
     if (!data_dir_file(path.p, a, err) || !database_open(s, path.p, a, err)) {
         sqlite_close(&s->store);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stores share: batches of changes. */
+/* What stores share: batches of changes, and writes of one. */
 #include "store/store.h"
 
 #include <malloc.h>
@@ -120,4 +120,27 @@ void store_batch_free(struct store_batch *b)
     free(b);
     if (large)
         malloc_trim(0);
+}
+
+enum store_status store_put(struct store *s, struct str key, struct str value, int64_t expect,
+                            struct store_item *out, struct str *err)
+{
+    struct store_change change = {.key = key, .value = value, .expect = expect};
+    struct store_write w = {.changes = &change, .n = 1};
+    enum store_status status = s->ops->write(s, &w, err);
+
+    if (out && status == STORE_OK)
+        *out = (struct store_item){key, value, change.created, w.revision};
+    return status;
+}
+
+enum store_status store_del(struct store *s, struct str key, int64_t *revision, struct str *err)
+{
+    struct store_change change = {.key = key, .expect = -1};
+    struct store_write w = {.changes = &change, .n = 1};
+    enum store_status status = s->ops->write(s, &w, err);
+
+    if (revision && status == STORE_OK)
+        *revision = w.revision;
+    return status;
 }

@@ -24,6 +24,49 @@ enum store_status {
     STORE_FAILED,   /* err says why; nothing was written, or it cannot be known (etcd) */
 };
 
+/* One document of a write. */
+struct store_change {
+    struct str key, value; /* value absent: the key goes */
+    /* < 0: whatever is there; 0: only when the key is not there; else only at that modified
+     * revision. */
+    int64_t expect;
+    int64_t ttl_s; /* > 0: it goes by itself after so many seconds */
+    /* What the caller has read of the key (value absent: it was not there). It saves a store that
+     * is far away a reading, and decides nothing. NULL: nothing. */
+    const struct store_item *known;
+    int64_t created; /* set: of a value, the key's; the write's revision: the key is new */
+};
+
+/* What is written at once. The strings are the caller's. */
+struct store_write {
+    struct store_change *changes; /* each of another key; one at least */
+    size_t n;
+    /* For the history, any may be absent: whose key it was, from which address, and in which way
+     * ("PUT", "rollback to 7"). */
+    struct str who, peer, how;
+    int64_t revision; /* set: of all of the changes */
+    size_t failed; /* set with STORE_NOT_FOUND (of a deletion) and STORE_CONFLICT: which change */
+};
+
+/* A change that was made, out of the history. */
+struct store_past {
+    int64_t revision, time_ms;     /* since 1970 */
+    struct str who, peer, how;     /* who absent: it was none of ours */
+    struct str key, before, after; /* absent: it was not there */
+    bool bare; /* the documents were too long to be kept: what they were is not known */
+};
+
+struct store_past_query {
+    struct str prefix;    /* of the key */
+    int64_t after, until; /* revisions: above after, up to until */
+};
+
+/* How much of the history is kept: whatever is reached first. */
+struct store_keep {
+    int64_t changes; /* 0: no history */
+    int64_t age_ms;  /* 0: any */
+};
+
 /* Changes that others made, as a store that is watched delivers them. On the heap; whoever gets it
  * frees it. */
 struct store_batch {
@@ -69,6 +112,7 @@ struct store;
 
 struct store_ops {
     const char *name;
+    size_t changes_max; /* of one write; 0: STORE_CHANGES_MAX */
     void (*close)(struct store *s);
     /* The item's strings live in the arena. */
     enum store_status (*get)(struct store *s, struct str key, struct arena *a,
@@ -79,17 +123,37 @@ struct store_ops {
     enum store_status (*list)(struct store *s, struct str prefix,
                               bool (*each)(void *arg, const struct store_item *item), void *arg,
                               struct str *err);
-    /* expect < 0: whatever is there; 0: only when the key is not there; else only at that modified
-     * revision. When STORE_OK is returned the write survives a crash of the machine or of us. *out
-     * (may be NULL) gets the revisions (equal ones: the key is new) and the caller's own strings.
-     */
-    enum store_status (*put)(struct store *s, struct str key, struct str value, int64_t expect,
-                             struct store_item *out, struct str *err);
-    enum store_status (*del)(struct store *s, struct str key, int64_t *revision, struct str *err);
+    /* All of the changes or none, at one revision. When STORE_OK is returned the write survives a
+     * crash of the machine or of us. */
+    enum store_status (*write)(struct store *s, struct store_write *w, struct str *err);
     /* The next revision, taken: POST makes ids of it. It outlives a crash only together with a
      * later write. */
     enum store_status (*next_revision)(struct store *s, int64_t *revision, struct str *err);
     int64_t (*revision)(struct store *s);
+
+    /* ---- Only of stores that keep a history; else NULL ---- */
+
+    /* Before the first write; a store that was not told keeps 10,000 changes of 90 days. */
+    void (*keep)(struct store *s, const struct store_keep *keep);
+    /* Calls each for the changes, the newest first; it returns false to stop and may read single
+     * items. The strings live during that one call. */
+    enum store_status (*past)(struct store *s, const struct store_past_query *q,
+                              bool (*each)(void *arg, const struct store_past *past), void *arg,
+                              struct str *err);
+    /* All changes above this revision are in the history; *revision: that of the store when there
+     * is no history at all. */
+    enum store_status (*past_floor)(struct store *s, int64_t *revision, struct str *err);
+
+    /* ---- Only of stores in which documents do not go by themselves; else NULL ---- */
+
+    /* When the next document with a ttl goes, milliseconds since 1970; INT64_MAX: none does. It may
+     * be too early, until `expired` was called. */
+    int64_t (*next_expiry)(struct store *s);
+    /* The documents whose time was over then, without their values. Taking them away is the
+     * caller's. */
+    enum store_status (*expired)(struct store *s, int64_t now_ms,
+                                 bool (*each)(void *arg, const struct store_item *item), void *arg,
+                                 struct str *err);
 
     /* ---- Only of stores that others write to; else NULL ---- */
 
@@ -109,6 +173,15 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
 };
+
+/* Writes of one change; out (may be NULL) gets the revisions (equal ones: the key is new) and the
+ * caller's own strings, *revision (may be NULL) that of the deletion. */
+enum store_status store_put(struct store *s, struct str key, struct str value, int64_t expect,
+                            struct store_item *out, struct str *err);
+enum store_status store_del(struct store *s, struct str key, int64_t *revision, struct str *err);
+
+/* The most changes that one write may have, whatever the store. */
+enum { STORE_CHANGES_MAX = 200000 };
 
 /* The embedded store: data_dir/eclusa.db, made when missing (mode 0600), the directory too when
  * only its last part is missing (0700). Holds data_dir/lock, so that no two gateways share a

@@ -225,17 +225,9 @@ static enum store_status read_only(struct str *err)
     return STORE_FAILED;
 }
 
-static enum store_status whole_put(struct store *store, struct str key, struct str value,
-                                   int64_t expect, struct store_item *out, struct str *err)
+static enum store_status whole_write(struct store *store, struct store_write *w, struct str *err)
 {
-    (void)store, (void)key, (void)value, (void)expect, (void)out;
-    return read_only(err);
-}
-
-static enum store_status whole_del(struct store *store, struct str key, int64_t *revision,
-                                   struct str *err)
-{
-    (void)store, (void)key, (void)revision;
+    (void)store, (void)w;
     return read_only(err);
 }
 
@@ -273,8 +265,7 @@ static const struct store_ops whole_ops = {
     .close = whole_close,
     .get = whole_get,
     .list = whole_list,
-    .put = whole_put,
-    .del = whole_del,
+    .write = whole_write,
     .next_revision = whole_next_revision,
     .revision = whole_revision,
 };

@@ -17,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { REQUESTS_MAX = 24 };
+enum { REQUESTS_MAX = 24, ENTRIES_MAX = 512 };
 
 /* ---- A store in memory -------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ struct entry {
 
 struct memory {
     struct store store;
-    struct entry entries[REQUESTS_MAX];
+    struct entry entries[ENTRIES_MAX];
     size_t n;
     int64_t revision;
 };
@@ -93,42 +93,54 @@ static enum store_status memory_list(struct store *s, struct str prefix,
     return STORE_OK;
 }
 
-static enum store_status memory_put(struct store *s, struct str key, struct str value,
-                                    int64_t expect, struct store_item *out, struct str *err)
+static void memory_set(struct memory *m, const struct store_change *change, int64_t revision)
 {
-    struct memory *m = memory_of(s);
-    struct entry *e = memory_find(m, key);
+    struct entry *e = memory_find(m, change->key);
 
-    (void)err;
-    if (expect >= 0 && expect != (e ? e->modified : 0))
-        return STORE_CONFLICT;
     if (!e) {
-        ASSERT(m->n < REQUESTS_MAX);
+        ASSERT(m->n < ENTRIES_MAX);
         e = &m->entries[m->n++];
-        *e = (struct entry){.key = str_dup(key), .created = m->revision + 1};
+        *e = (struct entry){.key = str_dup(change->key), .created = revision};
     }
     free(e->value);
-    e->value = str_dup(value);
-    e->modified = ++m->revision;
-    *out = (struct store_item){key, value, e->created, e->modified};
-    return STORE_OK;
+    e->value = str_dup(change->value);
+    e->modified = revision;
 }
 
-static enum store_status memory_del(struct store *s, struct str key, int64_t *revision,
-                                    struct str *err)
+static void memory_drop(struct memory *m, struct entry *e)
 {
-    struct memory *m = memory_of(s);
-    struct entry *e = memory_find(m, key);
+    size_t at = (size_t)(e - m->entries);
 
-    (void)err;
-    if (!e)
-        return STORE_NOT_FOUND;
     free(e->key);
     free(e->value);
-    size_t at = (size_t)(e - m->entries);
     memmove(e, e + 1, (m->n - at - 1) * sizeof(*e));
     m->n--;
-    *revision = ++m->revision;
+}
+
+static enum store_status memory_write(struct store *s, struct store_write *w, struct str *err)
+{
+    struct memory *m = memory_of(s);
+
+    *err = STR("full");
+    if (m->n + w->n > ENTRIES_MAX)
+        return STORE_FAILED;
+    for (w->failed = 0; w->failed < w->n; w->failed++) {
+        const struct store_change *change = &w->changes[w->failed];
+        const struct entry *e = memory_find(m, change->key);
+        if (change->expect >= 0 && change->expect != (e ? e->modified : 0))
+            return STORE_CONFLICT;
+        if (!change->value.p && !e)
+            return STORE_NOT_FOUND;
+    }
+    w->revision = ++m->revision;
+    for (size_t i = 0; i < w->n; i++) {
+        struct store_change *change = &w->changes[i];
+        if (change->value.p)
+            memory_set(m, change, w->revision);
+        else
+            memory_drop(m, memory_find(m, change->key));
+        change->created = change->value.p ? memory_find(m, change->key)->created : 0;
+    }
     return STORE_OK;
 }
 
@@ -149,8 +161,7 @@ static const struct store_ops memory_ops = {
     .close = memory_close,
     .get = memory_get,
     .list = memory_list,
-    .put = memory_put,
-    .del = memory_del,
+    .write = memory_write,
     .next_revision = memory_next,
     .revision = memory_revision,
 };

@@ -94,7 +94,7 @@ static inline enum store_status fragile_get(struct store *s, struct str key, str
     enum store_status status = f->reads_fail ? STORE_FAILED
                                              : f->real->ops->get(f->real, key, a, out, err);
     if (f->raced && status == STORE_OK)
-        assert_int_equal(f->real->ops->put(f->real, key, out->value, -1, NULL, err), STORE_OK);
+        assert_int_equal(store_put(f->real, key, out->value, -1, NULL, err), STORE_OK);
     return status;
 }
 
@@ -108,22 +108,13 @@ static inline enum store_status fragile_list(struct store *s, struct str prefix,
     return f->reads_fail ? STORE_FAILED : f->real->ops->list(f->real, prefix, each, arg, err);
 }
 
-static inline enum store_status fragile_put(struct store *s, struct str key, struct str value,
-                                            int64_t expect, struct store_item *out, struct str *err)
+static inline enum store_status fragile_write(struct store *s, struct store_write *w,
+                                              struct str *err)
 {
     struct fragile *f = fragile_of(s);
 
     *err = STR("disk is full");
-    return f->writes_fail ? STORE_FAILED : f->real->ops->put(f->real, key, value, expect, out, err);
-}
-
-static inline enum store_status fragile_del(struct store *s, struct str key, int64_t *revision,
-                                            struct str *err)
-{
-    struct fragile *f = fragile_of(s);
-
-    *err = STR("disk is full");
-    return f->writes_fail ? STORE_FAILED : f->real->ops->del(f->real, key, revision, err);
+    return f->writes_fail ? STORE_FAILED : f->real->ops->write(f->real, w, err);
 }
 
 static inline enum store_status fragile_next(struct store *s, int64_t *revision, struct str *err)
@@ -141,8 +132,7 @@ static const struct store_ops fragile_ops = {
     .close = fragile_close,
     .get = fragile_get,
     .list = fragile_list,
-    .put = fragile_put,
-    .del = fragile_del,
+    .write = fragile_write,
     .next_revision = fragile_next,
     .revision = fragile_revision,
 };

@@ -127,8 +127,11 @@ static void test_bodies(void **state)
          ERROR("unknown plugin [nix]")},
         {"PUT", "upstreams/1?ttl=x", "{" NODES "}", 400,
          ERROR("invalid argument ttl: should be a number")},
-        {"PUT", "upstreams/1?ttl=60", "{" NODES "}", 400,
-         ERROR("invalid argument ttl: not supported by this store")},
+        {"PUT", "upstreams/1?ttl=0", "{" NODES "}", 400,
+         ERROR("invalid argument ttl: should be greater than 0 and at most 9000000000")},
+        {"PUT", "upstreams/1?ttl=-3", "{" NODES "}", 400, NULL},
+        {"PUT", "upstreams/1?wait=x", "{" NODES "}", 400,
+         ERROR("invalid argument wait: should be live")},
     };
 
     play(*state, turns, COUNT(turns));
@@ -389,9 +392,8 @@ static void test_times(void **state)
     struct str err, old = STR("{\"create_time\":5,\"update_time\":6,\"id\":\"1\"," NODES "}");
     json_int_t now = time(NULL);
 
-    assert_int_equal(
-        p->fragile->real->ops->put(p->fragile->real, STR("/upstreams/1"), old, -1, NULL, &err),
-        STORE_OK);
+    assert_int_equal(store_put(p->fragile->real, STR("/upstreams/1"), old, -1, NULL, &err),
+                     STORE_OK);
     assert_int_equal(time_of(p, "PUT", "{" NODES "}", "create_time"), 5);
     assert_in_range(time_of(p, "GET", NULL, "update_time"), now, now + 5);
     assert_int_equal(time_of(p, "GET", NULL, "create_time"), 5);

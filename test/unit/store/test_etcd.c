@@ -65,14 +65,8 @@ static void test_requests(void **state)
     assert_json(etcd_range_request(&range),
                 "{\"key\":\"L2Ev\",\"keys_only\":true,\"limit\":\"10\",\"range_end\":\"L2Ew\","
                 "\"revision\":\"9223372036854775807\"}");
-    assert_json(etcd_put_request(STR("k"), STR("")),
-                "{\"key\":\"aw==\",\"prev_kv\":true,\"value\":\"\"}");
-    assert_json(
-        etcd_put_if_request(STR("k"), STR("v"), 7),
-        "{\"compare\":[{\"key\":\"aw==\",\"mod_revision\":\"7\",\"result\":\"EQUAL\",\"target\":"
-        "\"MOD\"}],\"success\":[{\"request_put\":{\"key\":\"aw==\",\"prev_kv\":true,\"value\":"
-        "\"dg==\"}}]}");
-    assert_json(etcd_delete_request(STR("k")), "{\"key\":\"aw==\"}");
+    assert_json(etcd_put_request(STR("k"), STR("")), "{\"key\":\"aw==\",\"value\":\"\"}");
+    assert_json(etcd_grant_request(60), "{\"TTL\":\"60\"}");
     assert_json(
         etcd_watch_request(STR("/a/"), STR("/a0"), 5),
         "{\"create_request\":{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\",\"start_revision\":\"5\"}}");
@@ -152,25 +146,35 @@ static void test_replies_that_are_none(void **state)
     }
 }
 
-static void test_put_reply(void **state)
+static void test_transaction(void **state)
 {
-    int64_t created, modified;
-    json_t *v = parse("{\"header\":{\"revision\":\"8\"}}");
+    struct store_item item;
+    json_t *txn = etcd_txn_request();
 
     (void)state;
-    assert_true(etcd_put_read(v, &created, &modified));
-    assert_true(created == 8 && modified == 8);
-    json_decref(v);
-    v = parse("{\"header\":{\"revision\":\"8\"},\"prev_kv\":{\"create_revision\":\"3\"}}");
-    assert_true(etcd_put_read(v, &created, &modified));
-    assert_true(created == 3 && modified == 8);
-    json_decref(v);
-    v = parse(
-        "{\"header\":{\"revision\":\"8\"},\"succeeded\":true,\"responses\":[{\"response_put\":"
-        "{\"header\":{\"revision\":\"8\"},\"prev_kv\":{\"create_revision\":\"4\"}}}]}");
-    assert_true(etcd_put_read(v, &created, &modified));
-    assert_true(created == 4 && modified == 8);
-    json_decref(v);
+    etcd_txn_expect(txn, STR("k"), 7);
+    etcd_txn_put(txn, STR("k"), STR("v"), 0);
+    etcd_txn_put(txn, STR("l"), STR("v"), 12);
+    etcd_txn_delete(txn, STR("k"));
+    etcd_txn_get(txn, STR("k"));
+    assert_json(
+        txn,
+        "{\"compare\":[{\"key\":\"aw==\",\"mod_revision\":\"7\",\"result\":\"EQUAL\",\"target\":"
+        "\"MOD\"}],\"success\":[{\"request_put\":{\"key\":\"aw==\",\"value\":\"dg==\"}},"
+        "{\"request_put\":{\"key\":\"bA==\",\"lease\":\"12\",\"value\":\"dg==\"}},"
+        "{\"request_delete_range\":{\"key\":\"aw==\"}},{\"request_range\":{\"key\":\"aw==\"}}]}");
+    txn = parse("{\"header\":{\"revision\":\"8\"},\"succeeded\":true,\"responses\":["
+                "{\"response_range\":{\"kvs\":[{\"key\":\"aw==\",\"create_revision\":\"3\","
+                "\"mod_revision\":\"4\",\"value\":\"dg==\"}]}},{\"response_range\":{}},"
+                "{\"response_range\":{\"kvs\":[{}]}},{}]}");
+    assert_true(etcd_txn_read(txn, 0, &arena, &item));
+    assert_true(item.created == 3 && item.modified == 4);
+    assert_str(item.value, "v");
+    assert_true(etcd_txn_read(txn, 1, &arena, &item));
+    assert_null(item.value.p);
+    for (size_t i = 2; i < 5; i++)
+        assert_false(etcd_txn_read(txn, i, &arena, &item));
+    json_decref(txn);
 }
 
 static void test_watch_messages(void **state)
@@ -434,7 +438,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_requests),    TEST(test_ranges_of_keys),
         TEST(test_range_reply), TEST(test_replies_that_are_none),
-        TEST(test_put_reply),   TEST(test_watch_messages),
+        TEST(test_transaction), TEST(test_watch_messages),
         TEST(test_errors),      TEST(test_copy),
         TEST(test_echo),        TEST(test_copy_without_a_disk),
     };

@@ -13,14 +13,18 @@
 #include <cmocka.h>
 
 /* The keeper under test gets these instead of config/build. */
-#define builder_apply   fake_apply
-#define builder_skip    fake_skip
-#define builder_publish fake_publish
-#define builder_reclaim fake_reclaim
-#define builder_free    fake_free
-#define snapshot_get    fake_get
-#define snapshot_put    fake_put
-#include "store/keeper.c" /* NOLINT */
+#define builder_apply    fake_apply
+#define builder_skip     fake_skip
+#define builder_publish  fake_publish
+#define builder_reclaim  fake_reclaim
+#define builder_free     fake_free
+#define snapshot_get     fake_get
+#define snapshot_put     fake_put
+#define builder_revision fake_revision
+#define builder_is_bad   fake_is_bad
+#include "store/keeper.c"       /* NOLINT */
+#include "store/keeper_live.c"  /* NOLINT */
+#include "store/keeper_write.c" /* NOLINT */
 
 enum { SNAPSHOTS = 64 };
 
@@ -56,6 +60,17 @@ void fake_skip(struct builder *b, enum kind kind, struct str id, const char *why
 
     snprintf(b->applied + n, sizeof(b->applied) - n, "?/%.*s/%.*s %s ",
              STR_ARG(kinds[kind].collection), STR_ARG(id), why);
+}
+
+void fake_revision(struct builder *b, int64_t revision)
+{
+    b->revision = revision > b->revision ? revision : b->revision;
+}
+
+bool fake_is_bad(const struct builder *b, enum kind kind, struct str id)
+{
+    (void)b, (void)kind;
+    return str_eq(id, STR("bad"));
 }
 
 const struct snapshot *fake_publish(struct builder *b)
@@ -224,7 +239,11 @@ static enum store_status write_one(struct keeper *k, enum kind kind, const char 
     json_t *value = text ? json_loads(text, 0, NULL) : NULL;
 
     arena_init(&a, NULL);
-    enum store_status status = keeper_write(k, kind, str_of(id), value, expect, out, &a, &err);
+    struct keeper_change change = {
+        .kind = kind, .id = str_of(id), .value = value, .expect = expect};
+    struct keeper_write w = {.changes = &change, .n = 1};
+    enum store_status status = keeper_write(k, &w, &a, &err);
+    *out = change.item;
     out->key = out->value = STR_NONE;
     arena_fini(&a);
     json_decref(value);
@@ -275,9 +294,9 @@ static void fill(struct place *p, struct keeper *k)
     write_one(k, KIND_UPSTREAM, "b", "{}", -1, &out);
     write_one(k, KIND_UPSTREAM, "a", "{}", -1, &out);
     write_one(k, KIND_UPSTREAM, "b", "{}", -1, &out);
-    s->ops->put(s, STR("/consumers/jack/credentials/c"), STR("{}"), -1, NULL, &err);
-    s->ops->put(s, STR("/routes/bad"), STR("{\"uri\":"), -1, NULL, &err);
-    s->ops->put(s, STR("/routes/list"), STR("[]"), -1, NULL, &err);
+    store_put(s, STR("/consumers/jack/credentials/c"), STR("{}"), -1, NULL, &err);
+    store_put(s, STR("/routes/bad"), STR("{\"uri\":"), -1, NULL, &err);
+    store_put(s, STR("/routes/list"), STR("[]"), -1, NULL, &err);
     write_one(k, KIND_SERVICE, "1", "{}", -1, &out);
 }
 

@@ -77,8 +77,7 @@ static struct store_item put(struct place *p, const char *key, const char *value
     struct store_item item;
     struct str err = STR_NONE;
 
-    assert_int_equal(p->store->ops->put(p->store, str_of(key), str_of(value), -1, &item, &err),
-                     STORE_OK);
+    assert_int_equal(store_put(p->store, str_of(key), str_of(value), -1, &item, &err), STORE_OK);
     return item;
 }
 
@@ -94,7 +93,7 @@ static int64_t del(struct place *p, const char *key)
     struct str err = STR_NONE;
     int64_t revision = -1;
 
-    assert_int_equal(p->store->ops->del(p->store, str_of(key), &revision, &err), STORE_OK);
+    assert_int_equal(store_del(p->store, str_of(key), &revision, &err), STORE_OK);
     return revision;
 }
 
@@ -138,7 +137,7 @@ static void test_revisions(void **state)
     assert_int_equal(item.modified, 3);
     assert_int_equal(del(p, "/routes/1"), 4);
     assert_int_equal(get(p, "/routes/1", &item), STORE_NOT_FOUND);
-    assert_int_equal(p->store->ops->del(p->store, STR("/routes/1"), &taken, &err), STORE_NOT_FOUND);
+    assert_int_equal(store_del(p->store, STR("/routes/1"), &taken, &err), STORE_NOT_FOUND);
     assert_int_equal(p->store->ops->revision(p->store), 4);
     item = put(p, "/routes/1", "{}");
     assert_int_equal(item.created, 5);
@@ -172,9 +171,9 @@ static void test_expected_revision(void **state)
     struct str err;
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_int_equal(p->store->ops->put(p->store, str_of(rows[i].key), STR("{}"),
-                                            rows[i].expect, NULL, &err),
-                         rows[i].status);
+        assert_int_equal(
+            store_put(p->store, str_of(rows[i].key), STR("{}"), rows[i].expect, NULL, &err),
+            rows[i].status);
     assert_int_equal(p->store->ops->revision(p->store), 5);
     /* A conflict leaves no trace and no open transaction. */
     assert_int_equal(ask(p, "SELECT count(*) FROM change"), 5);
@@ -245,7 +244,7 @@ static void test_settings(void **state)
         assert_int_equal(st.st_mode & 0777, 0600);
     }
     assert_int_equal(ask(p, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-    assert_int_equal(ask(p, "PRAGMA user_version"), 1);
+    assert_int_equal(ask(p, "PRAGMA user_version"), 2);
 }
 
 static void test_locked(void **state)
@@ -329,16 +328,23 @@ static void test_history(void **state)
     put(p, "/routes/1", "two");
     del(p, "/routes/1");
     assert_int_equal(ask(p, "SELECT count(*) FROM change"), 3);
-    assert_int_equal(ask(p, "SELECT value = 'one' FROM change WHERE revision = 1"), 1);
-    assert_int_equal(ask(p, "SELECT value IS NULL FROM change WHERE revision = 3"), 1);
-    assert_int_equal(ask(p, "SELECT time > 1600000000000 FROM change WHERE revision = 3"), 1);
+    assert_int_equal(
+        ask(p, "SELECT before IS NULL AND after = 'one' FROM change WHERE n >> 20 = 1"), 1);
+    assert_int_equal(
+        ask(p, "SELECT before = 'one' AND after = 'two' FROM change WHERE n >> 20 = 2"), 1);
+    assert_int_equal(
+        ask(p, "SELECT before = 'two' AND after IS NULL FROM change WHERE n >> 20 = 3"), 1);
+    assert_int_equal(ask(p, "SELECT time > 1600000000000 FROM change WHERE n >> 20 = 3"), 1);
     memset(big, 'x', size);
     big[size] = 0;
     for (int i = 0; i < 20; i++)
         put(p, "/routes/2", big);
-    assert_true(ask(p, "SELECT sum(length(value)) FROM change") <= 64 << 20);
-    assert_int_equal(ask(p, "SELECT max(revision) FROM change"), 23);
-    assert_int_equal(ask(p, "SELECT sum(bytes) = sum(length(key) + length(value)) FROM change"), 1);
+    assert_true(ask(p, "SELECT sum(length(coalesce(before, '')) + length(coalesce(after, '')))"
+                       " FROM change") <= 128 << 20);
+    assert_int_equal(ask(p, "SELECT max(n) >> 20 FROM change"), 23);
+    assert_int_equal(ask(p, "SELECT sum(bytes) = sum(length(key) + length(coalesce(before, ''))"
+                            " + length(coalesce(after, ''))) FROM change"),
+                     1);
     reopen(p);
     for (int i = 0; i < 3; i++)
         put(p, "/routes/2", big);
@@ -363,16 +369,16 @@ static void test_failed_write(void **state)
     snprintf(path, sizeof(path), "%s/eclusa.db", p->dir);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "DROP TABLE change", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(
-        p->store->ops->put(p->store, STR("/routes/1"), str_make(big, size), -1, NULL, &err),
-        STORE_FAILED);
+    assert_int_equal(store_put(p->store, STR("/routes/1"), str_make(big, size), -1, NULL, &err),
+                     STORE_FAILED);
     assert_true(str_starts(err, STR("cannot write the store: ")));
     assert_int_equal(get(p, "/routes/1", &item), STORE_OK);
     assert_string_equal(item.value.p, "small");
     assert_int_equal(p->store->ops->revision(p->store), 1);
     assert_int_equal(sqlite3_exec(db,
-                                  "CREATE TABLE change (revision INTEGER PRIMARY KEY, time INTEGER,"
-                                  " bytes INTEGER, key TEXT, value TEXT)",
+                                  "CREATE TABLE change (n INTEGER PRIMARY KEY, time INTEGER,"
+                                  " bytes INTEGER, who TEXT, peer TEXT, how TEXT, key TEXT,"
+                                  " before TEXT, after TEXT)",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     sqlite3_close(db);
@@ -404,7 +410,7 @@ static void writer(struct place *p, int out, int64_t n)
         struct ack ack = {.key = (int)(n % KEYS), .n = n};
         snprintf(key, sizeof(key), "/routes/%d", ack.key);
         if (n % 5 == 4) {
-            enum store_status status = s->ops->del(s, str_of(key), &ack.revision, &err);
+            enum store_status status = store_del(s, str_of(key), &ack.revision, &err);
             if (status == STORE_NOT_FOUND)
                 continue;
             if (status != STORE_OK)
@@ -412,7 +418,7 @@ static void writer(struct place *p, int out, int64_t n)
             ack.n = -1;
         } else {
             snprintf(value, sizeof(value), "{\"n\":%" PRId64 "}", n);
-            if (s->ops->put(s, str_of(key), str_of(value), -1, &item, &err) != STORE_OK)
+            if (store_put(s, str_of(key), str_of(value), -1, &item, &err) != STORE_OK)
                 _exit(3);
             ack.revision = item.modified;
         }
