@@ -134,6 +134,17 @@ def test_no_pair(tls, made):
     assert shown(tls, "b.test") == made["b"].der
 
 
+def test_references(make_tls, made):
+    """A key from the environment; what is not there is kept out, and named."""
+    gw = make_tls()
+    gw.env = {"TLS_KEY": made["a"].key_pem, "TLS_CERT": made["a"].pem}
+    gw.restart()
+    gw.put("ssls/1", {"sni": "a.test", "cert": "$env://TLS_CERT", "key": "$env://TLS_KEY"})
+    gw.put("ssls/2", {"sni": "b.test", "cert": made["b"].pem, "key": "$env://NO_SUCH_KEY"})
+    assert shown(gw, "a.test") == made["a"].der and shown(gw, "b.test") is None
+    logged(gw, "NO_SUCH_KEY")
+
+
 # ---- Versions, ciphers
 
 
