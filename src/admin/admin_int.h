@@ -129,6 +129,7 @@ bool check_write(struct call *c, bool wanted, struct str *id);
 bool check_references(struct call *c);
 /* The schema alone, as schema/validate does; the fault in *err. */
 bool check_schema(struct call *c, enum kind kind, const json_t *value, struct str *err);
+/* As Lua calls it, since messages show it. NULL: nil. */
 const char *json_type_name(const json_t *value);
 /* "1" for "1" and for 1; absent for anything else. */
 struct str id_of(struct arena *a, const json_t *value);

@@ -11,9 +11,8 @@ const char *json_type_name(const json_t *value)
 {
     switch (value ? json_typeof(value) : JSON_NULL) {
     case JSON_OBJECT:
-        return "object";
     case JSON_ARRAY:
-        return "array";
+        return "table";
     case JSON_STRING:
         return "string";
     case JSON_INTEGER:
@@ -25,7 +24,7 @@ const char *json_type_name(const json_t *value)
     case JSON_NULL:
         break;
     }
-    return "null";
+    return value ? "userdata" : "nil";
 }
 
 /* ---- Ids ---------------------------------------------------------------------------------------

@@ -144,7 +144,8 @@ void reply_document(struct call *c, int status, const char *action, const struct
     json_t *node = json_pack("{soso}", "key", shown_key(c, item->key), "value",
                              shown_value(c, value));
 
-    if (indexes) {
+    /* The older form shows none for a single document. */
+    if (indexes && c->admin->v3) {
         json_object_set_new(node, "createdIndex", json_integer(item->created));
         json_object_set_new(node, "modifiedIndex", json_integer(item->modified));
     }

@@ -11,6 +11,9 @@ struct trial {
     struct call *c;
     json_t *errors;
     struct str collection;
+    /* What documents of a whole say of each other is said here: what is stored now is not to be
+     * compared with. */
+    struct builder *together;
 };
 
 static void error_add(struct trial *t, const json_t *item, json_int_t index, struct str text)
@@ -45,10 +48,16 @@ static json_t *item_document(struct call *c, json_t *item)
     return copy;
 }
 
+/* Kinds of which one document may say what another one must not: keys of consumers, plugins of
+ * global rules. */
+static bool is_compared(enum kind kind)
+{
+    return kind == KIND_CONSUMER || kind == KIND_CREDENTIAL || kind == KIND_GLOBAL_RULE;
+}
+
 static void item_check(struct trial *t, enum kind of, json_t *item, json_int_t index)
 {
     struct call *c = t->c;
-    struct builder *b = keeper_builder(c->keeper);
     struct str id = id_of(c->a, json_object_get(item, "id")), err = STR_NONE;
     enum kind kind = item_kind(of, id);
 
@@ -62,8 +71,16 @@ static void item_check(struct trial *t, enum kind of, json_t *item, json_int_t i
         error_add(t, item, index, arena_join(c->a, STR("invalid secret id: "), id));
         return;
     }
+    struct builder *b = is_compared(kind) ? t->together : keeper_builder(c->keeper);
     json_t *document = item_document(c, item);
-    if (!builder_check(b, kind, id.p ? id : STR(""), document, c->a, &err)) {
+    if (!id.p)
+        id = id_of(c->a, json_object_get(item, "username"));
+    if (!id.p)
+        id = STR("");
+    bool good = builder_check(b, kind, id, document, c->a, &err);
+    if (good && is_compared(kind))
+        builder_apply(b, kind, id, 0, document);
+    if (!good) {
         if (builder_check_by_schema(b))
             err = arena_join(c->a, STR("invalid configuration: "), err);
         error_add(t, item, index, err);
@@ -141,7 +158,8 @@ json_t *configs_body(struct call *c)
 
 json_t *configs_errors(struct call *c, json_t *whole)
 {
-    struct trial t = {.c = c, .errors = json_array()};
+    struct trial t = {
+        .c = c, .errors = json_array(), .together = builder_new_like(keeper_builder(c->keeper))};
 
     if (!json_is_object(whole))
         json_array_append_new(t.errors,
@@ -154,6 +172,7 @@ json_t *configs_errors(struct call *c, json_t *whole)
         t.collection = kinds[k].collection;
         collection_check(&t, k, whole);
     }
+    builder_free(t.together);
     return t.errors;
 }
 

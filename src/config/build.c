@@ -530,6 +530,14 @@ struct builder *builder_new(const struct builder_env *env)
     return b;
 }
 
+struct builder *builder_new_like(const struct builder *b)
+{
+    struct builder_env env = b->env;
+
+    env.secrets = NULL; /* the managers are the other one's */
+    return builder_new(&env);
+}
+
 static void free_item(void *arg, struct str key, enum trie_slot slot, void *value)
 {
     struct item *item = value;

@@ -42,6 +42,8 @@ struct builder_env {
 };
 
 struct builder *builder_new(const struct builder_env *env);
+/* An empty one with the same plugins and settings, to try out documents that belong together. */
+struct builder *builder_new_like(const struct builder *b);
 /* All threads must have given back their snapshots. */
 void builder_free(struct builder *b);
 

@@ -57,7 +57,7 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
     uses = arena_alloc(&o->arena, n * sizeof(*uses));
     for (unsigned i = 0; i < object_nplugins(o); i++) {
         const struct plugin_entry *e = &o->plugins->items[i];
-        if (entry_is_auth(e) || entry_is_closed(e))
+        if (entry_is_auth(e) || !e->use.plugin)
             continue;
         uses[nuses] = e->use;
         uses[nuses++].from_consumer = true;

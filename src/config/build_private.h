@@ -20,13 +20,14 @@
 /* One name of a `plugins` object. */
 struct plugin_entry {
     const char *name;
-    struct plugin_use use; /* plugin NULL: closed */
+    struct plugin_use use; /* plugin NULL: closed, or disabled and unknown */
 };
 
-/* A closed entry guards what it is on and cannot run: nothing passes. */
+/* A closed entry guards what it is on and cannot run: nothing passes. One that is disabled hides
+ * what it covers, whether the plugin is known or not. */
 static inline bool entry_is_closed(const struct plugin_entry *e)
 {
-    return !e->use.plugin;
+    return !e->use.plugin && !e->use.disabled;
 }
 
 /* The `plugins` of a document, compiled. Documents of one kind of use whose text there is the same

@@ -242,6 +242,10 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
 
     if (c->kind == KIND_STREAM_ROUTE && !builder_plugin_streams(name))
         p = NULL;
+    if (!p && !c->strict && json_is_true(json_object_get(meta, "disable"))) {
+        entry->use.disabled = true;
+        return true;
+    }
     if (!p || (!json_is_object(value) && !json_is_array(value)))
         return refuse_unknown(c, name, value);
     entry->use.plugin = p;
@@ -286,6 +290,7 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
                             c->flaws.n ? "; " : "", entry->name, STR_ARG(why), end);
     c->err = STR_NONE;
     c->missing = false;
+    c->set_own = true; /* each document is to be named */
     entry->use = (struct plugin_use){0};
     *keep = guard;
     return true;
@@ -302,13 +307,13 @@ static bool set_is(const void *value, const void *key)
 }
 
 /* What those that may share a set have in common. Longer texts are not worth it, nor are those of
- * identities, which differ from each other. */
+ * identities, which differ from each other; stream routes know other plugins. */
 static bool set_text(const struct compile *c, struct hash128 *text)
 {
     char buf[2048];
     const json_t *plugins = json_object_get(c->value, "plugins");
 
-    if (c->strict || kinds[c->kind].identity)
+    if (c->strict || kinds[c->kind].identity || c->kind == KIND_STREAM_ROUTE)
         return false;
     size_t n = json_dumpb(plugins, buf, sizeof(buf), JSON_COMPACT);
     if (n == 0 || n > sizeof(buf))

@@ -207,6 +207,23 @@ def test_outlives_a_restart(whole, upstream):
     assert statuses(whole, "/a") == [401]
 
 
+def test_documents_are_compared_with_each_other(whole):
+    """And not with those that they replace: a key, or a plugin of a global rule, may change hands."""
+    def config(key_of, rule):
+        return {"consumers": [{"username": name, "plugins": {"key-auth": {"key": key}}} for name, key in key_of.items()],
+                "global_rules": [{"id": rule, "plugins": {"cors": {}}}]}
+    accepted(whole, config({"jack": "a", "jill": "b"}, "1"), "1")
+    accepted(whole, config({"jack": "b", "jill": "a"}, "2"), "2")
+    assert error(put(whole, config({"jack": "c", "jill": "c"}, "2"), "3")) == \
+        "duplicate key of plugin key-auth found with consumer: jack"
+    twice = {"global_rules": [{"id": "1", "plugins": {"cors": {}}}, {"id": "2", "plugins": {"cors": {}}}]}
+    assert error(put(whole, twice, "3")) == "plugin 'cors' already exists in global rule with id '1'"
+    assert [e["index"] for e in put(whole, twice, "3").json["errors"]] == [1]
+    credential = {"consumers": [{"username": "x", "plugins": {"key-auth": {"key": "k"}}},
+                                {"username": "y"}, {"id": "y/credentials/1", "plugins": {"key-auth": {"key": "k"}}}]}
+    assert error(put(whole, credential, "3")) == "duplicate key of plugin key-auth found with consumer: x"
+
+
 def test_a_disk_that_refuses(whole, upstream):
     accepted(whole, {"routes": [route(upstream, "/a")]}, "1")
     os.mkdir(os.path.join(whole.data_dir, "configs.new"))

@@ -104,9 +104,9 @@ static void test_bodies(void **state)
         {"PUT", "upstreams/1", "{\"a\":99999999999999999999}", 400, NULL},
         {"PUT", "upstreams/1", TOO_DEEP TOO_DEEP TOO_DEEP TOO_DEEP, 400, NULL},
         {"PUT", "upstreams/1", "null", 400,
-         ERROR("invalid configuration: wrong type: expected object, got null")},
+         ERROR("invalid configuration: wrong type: expected object, got userdata")},
         {"PUT", "upstreams/1", "[]", 400,
-         ERROR("invalid configuration: wrong type: expected object, got array")},
+         ERROR("invalid configuration: wrong type: expected object, got table")},
         {"PUT", "upstreams/1", "\"s\"", 400,
          ERROR("invalid configuration: wrong type: expected object, got string")},
         {"PUT", "upstreams/1", "{\"create_time\":1," NODES "}", 400,
@@ -260,7 +260,7 @@ static void test_catalog(void **state)
         {"POST", "schema/validate/upstreams", "{\"foo\":1," NODES "}", 400,
          ERROR("additional properties forbidden, found foo")},
         {"POST", "schema/validate/upstreams", NULL, 400,
-         ERROR("wrong type: expected object, got null")},
+         ERROR("wrong type: expected object, got nil")},
         {"POST", "schema/validate/nix", "{}", 404, ERROR("Unsupported resource type: nix")},
     };
     struct place *p = *state;
