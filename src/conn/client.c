@@ -118,7 +118,7 @@ static void fail(struct client *c, enum reason why)
  * request is not all there it owes nothing: on_timer sees to that. */
 static void set_timer(struct client *c)
 {
-    if (c->sock.queue.n || !c->request_sent)
+    if (sock_waits(&c->sock) || !c->request_sent)
         loop_timer(loop_of(c), &c->timer, c->send_ms);
     else if (c->paused)
         timer_pause(&c->timer);
@@ -173,7 +173,7 @@ void client_send_body(struct client *c, struct str data, bool last, const struct
     }
     c->request_sent = last;
     /* More to send gives no more time to take what is queued. */
-    if (!c->sock.queue.n)
+    if (!sock_waits(&c->sock))
         set_timer(c);
 }
 
@@ -442,7 +442,7 @@ static void read_more(struct client *c)
         c->got_bytes = true;
         if (c->state == CLIENT_BODY)
             c->leg->received += (size_t)n;
-        if (c->request_sent && !c->sock.queue.n)
+        if (c->request_sent && !sock_waits(&c->sock))
             set_timer(c);
         if (c->in.n) {
             keep(c, str_make(t->in, (size_t)n));
@@ -538,9 +538,9 @@ static void on_again(struct task *task)
 /* The upstream took nothing, or gave nothing, for too long; or it only waits for the request. */
 static void fail_late(struct client *c, enum reason silent)
 {
-    if (c->sock.queue.n && sock_took(&c->sock))
+    if (sock_waits(&c->sock) && sock_took(&c->sock))
         set_timer(c);
-    else if (c->sock.queue.n)
+    else if (sock_waits(&c->sock))
         fail(c, REASON_SEND_TIMEOUT);
     else if (c->request_sent || c->sock.broken)
         fail(c, silent);
@@ -641,7 +641,7 @@ bool client_is_open(const struct client *c)
 void client_pause(struct client *c)
 {
     c->paused = true;
-    if (!c->sock.queue.n)
+    if (!sock_waits(&c->sock))
         timer_pause(&c->timer);
 }
 
@@ -650,7 +650,7 @@ void client_resume(struct client *c)
     if (!c->paused)
         return;
     c->paused = false;
-    if (!c->sock.queue.n)
+    if (!sock_waits(&c->sock))
         set_timer(c);
     if (c->in.n || c->sock.readable || c->framing == H1_NO_BODY)
         loop_defer(loop_of(c), &c->again);

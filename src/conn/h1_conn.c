@@ -56,7 +56,8 @@ void h1_conn_set_timer(struct h1_conn *c)
         set_stream_timer(c);
         break;
     case CONN_LINGER:
-        loop_timer(h1_conn_loop(c), &c->timer, c->sock.queue.n ? t->limits.send_ms : LINGER_MS);
+        loop_timer(h1_conn_loop(c), &c->timer,
+                   sock_waits(&c->sock) ? t->limits.send_ms : LINGER_MS);
         break;
     case CONN_CLOSED:
         timer_clear(&h1_conn_loop(c)->timers, &c->timer);
@@ -109,7 +110,7 @@ void h1_conn_linger(struct h1_conn *c)
     buf_fini(&c->in);
     sock_flush(&c->sock);
     h1_conn_go(c, CONN_LINGER);
-    if (c->sock.queue.n == 0)
+    if (!sock_waits(&c->sock))
         sock_shutdown(&c->sock);
     if (c->sock.readable)
         loop_defer(h1_conn_loop(c), &c->again);
@@ -120,7 +121,7 @@ void h1_conn_linger(struct h1_conn *c)
 void h1_conn_hang_up(struct h1_conn *c, enum reason why)
 {
     sock_flush(&c->sock);
-    if (c->sock.queue.n == 0) {
+    if (!sock_waits(&c->sock)) {
         h1_conn_close(c, why, false);
         return;
     }

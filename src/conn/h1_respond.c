@@ -156,6 +156,21 @@ static void op_write(struct stream *stream, struct str data, bool last, const st
         h1_conn_set_timer(c);
 }
 
+static void op_write_shared(struct stream *stream, struct str data, struct shared *owner)
+{
+    struct h1_conn *c = h1_conn_of(stream);
+
+    if (c->response_framing != H1_LENGTH || data.n != c->response_left) {
+        op_write(stream, data, true, NULL);
+        return;
+    }
+    ASSERT(h1_conn_is_open(c) && c->responded);
+    c->response_left = 0;
+    c->stream.sent += data.n;
+    sock_write_shared(&c->sock, data, owner);
+    response_ended(c);
+}
+
 static bool op_full(const struct stream *stream)
 {
     return sock_full(&h1_conn_of(stream)->sock);
@@ -206,6 +221,7 @@ const struct stream_ops h1_stream_ops = {
     .respond = op_respond,
     .inform = op_inform,
     .write = op_write,
+    .write_shared = op_write_shared,
     .pause = op_pause,
     .resume = op_resume,
     .full = op_full,

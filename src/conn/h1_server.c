@@ -208,7 +208,7 @@ static void send_is_late(struct h1_conn *c)
 /* The last response may still be on its way to a slow client. */
 static void idle_is_over(struct h1_conn *c)
 {
-    if (!c->sock.queue.n) {
+    if (!sock_waits(&c->sock)) {
         bool ending = c->server->thread->draining || c->leaving;
         h1_conn_close(c, ending ? REASON_DRAIN : REASON_KEEPALIVE_END, false);
     } else if (sock_took(&c->sock) || !c->sending) {
@@ -245,7 +245,7 @@ static void on_timer(struct timer *t)
             send_is_late(c);
         return;
     case CONN_LINGER:
-        if (c->sock.queue.n)
+        if (sock_waits(&c->sock))
             send_is_late(c);
         else
             h1_conn_close(c, REASON_NOT_KEPT, false);

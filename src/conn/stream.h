@@ -38,6 +38,7 @@ struct stream_ops {
     bool (*respond)(struct stream *s, int status, const struct head *head, int64_t length);
     void (*inform)(struct stream *s, int status, const struct head *head);
     void (*write)(struct stream *s, struct str data, bool last, const struct head *trailers);
+    void (*write_shared)(struct stream *s, struct str data, struct shared *owner);
     void (*pause)(struct stream *s);
     void (*resume)(struct stream *s);
     bool (*full)(const struct stream *s);
@@ -82,6 +83,13 @@ static inline void stream_write(struct stream *s, struct str data, bool last,
                                 const struct head *trailers)
 {
     s->ops->write(s, data, last, trailers);
+}
+/* The body, whole, of a length that was told: ends the stream as stream_write with last does. The
+ * bytes stay as they are as long as owner has users, and are not copied: the connection is one
+ * until the client has them. */
+static inline void stream_write_shared(struct stream *s, struct str data, struct shared *owner)
+{
+    s->ops->write_shared(s, data, owner);
 }
 /* No on_body until resume: the client is slowed down. */
 static inline void stream_pause(struct stream *s)

@@ -137,7 +137,8 @@ struct exchange {
     bool res_to_end;       /* the upstream's body ends with its connection */
     struct head early;     /* header->spare: EARLY_* */
     struct str reply_body;
-    int64_t res_length; /* of the body to be sent; LENGTH_UNKNOWN */
+    struct shared *reply_owner; /* of reply_body's memory, when others share it */
+    int64_t res_length;         /* of the body to be sent; LENGTH_UNKNOWN */
 
     /* for logs */
     int64_t start_us, start_wall_ms;

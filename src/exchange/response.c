@@ -35,6 +35,7 @@ static enum verdict reply(struct exchange *ex, int status, struct str content_ty
     ex->ours = true;
     ex->status = status;
     ex->reply_body = body;
+    ex->reply_owner = NULL;
     head_init(&ex->res, lines, 12);
     if (content_type.n)
         head_add(&ex->res, NULL, HEADER_CONTENT_TYPE, STR("Content-Type"), content_type);
@@ -67,11 +68,21 @@ enum verdict reply_message(struct exchange *ex, int status, const char *key, str
     return reply(ex, status, STR("application/json"), body);
 }
 
+static void owner_put(void *owner)
+{
+    shared_put(owner);
+}
+
+/* The exchange is a user to its end: headers may lie in the same memory, and the log reads them. */
 enum verdict reply_shared(struct exchange *ex, int status, struct str body,
                           void (*release)(void *arg), void *arg)
 {
-    ex_on_end(ex, release, arg);
-    return reply(ex, status, STR_NONE, body);
+    struct shared *owner = shared_new(release, arg);
+
+    ex_on_end(ex, owner_put, owner);
+    reply(ex, status, STR_NONE, body);
+    ex->reply_owner = owner;
+    return REPLY;
 }
 
 /* ---- The response

@@ -200,10 +200,19 @@ static void connected(struct sock *s)
 /* ---- Writing ------------------------------------------------------------------------------------
  */
 
+static void tail_drop(struct sock *s)
+{
+    s->tail = STR_NONE;
+    if (s->tail_owner)
+        shared_put(s->tail_owner);
+    s->tail_owner = NULL;
+}
+
 static void queue_drop(struct sock *s)
 {
     buf_fini(&s->queue);
     s->queue_at = 0;
+    tail_drop(s);
 }
 
 static void fail(struct sock *s)
@@ -254,24 +263,42 @@ bool sock_took(struct sock *s)
     return s->unacked < before;
 }
 
-static void queue_rest(struct sock *s, struct str data, size_t *skip)
+static void queue_add(struct sock *s, struct str data)
+{
+    /* Nothing may follow what could not be kept. */
+    if (!s->broken && !buf_add(&s->queue, data))
+        fail(s);
+}
+
+/* Keeps data behind what waits: as it is when it has an owner, else, and in front of more, as a
+ * copy. */
+static void queue_rest(struct sock *s, struct str data, size_t *skip, struct shared *owner)
 {
     if (*skip >= data.n) {
         *skip -= data.n;
         return;
     }
-    if (!s->queue.n)
-        sock_took(s);
-    /* Nothing may follow what could not be kept. */
-    if (!s->broken && !buf_add(&s->queue, str_from(data, *skip)))
-        fail(s);
+    data = str_from(data, *skip);
     *skip = 0;
-    if (s->queue.n - s->queue_at >= SOCK_QUEUE_HIGH)
+    if (!sock_waits(s))
+        sock_took(s);
+    if (s->tail.n) {
+        queue_add(s, s->tail);
+        tail_drop(s);
+    }
+    if (owner && !s->broken) {
+        s->tail = data;
+        s->tail_owner = shared_get(owner);
+    } else {
+        queue_add(s, data);
+    }
+    if (s->queue.n - s->queue_at + s->tail.n >= SOCK_QUEUE_HIGH)
         s->full = true;
 }
 
-/* Sends first and second in this order; what is not taken is queued. */
-static void send_or_queue(struct sock *s, struct str first, struct str second)
+/* Sends first and second in this order; what is not taken is queued. owner: of second's memory, or
+ * NULL. */
+static void send_or_queue(struct sock *s, struct str first, struct str second, struct shared *owner)
 {
     struct iovec iov[2] = {{(void *)(uintptr_t)first.p, first.n},
                            {(void *)(uintptr_t)second.p, second.n}};
@@ -279,7 +306,7 @@ static void send_or_queue(struct sock *s, struct str first, struct str second)
 
     if (s->broken)
         return;
-    if (s->queue.n == 0) {
+    if (!sock_waits(s)) {
         const struct iovec *from = first.n ? iov : iov + 1;
         ssize_t n = send_some(s, from, (first.n != 0) + (second.n != 0));
         if (n < 0) {
@@ -288,11 +315,11 @@ static void send_or_queue(struct sock *s, struct str first, struct str second)
         }
         skip = (size_t)n;
     }
-    queue_rest(s, first, &skip);
-    queue_rest(s, second, &skip);
+    queue_rest(s, first, &skip, NULL);
+    queue_rest(s, second, &skip, owner);
 }
 
-static void outbox_send(struct outbox *out, struct str more)
+static void outbox_send(struct outbox *out, struct str more, struct shared *owner)
 {
     struct sock *s = out->owner;
     size_t n = out->n;
@@ -300,7 +327,7 @@ static void outbox_send(struct outbox *out, struct str more)
     out->owner = NULL;
     out->n = 0;
     if (s && (n || more.n))
-        send_or_queue(s, str_make(out->bytes, n), more);
+        send_or_queue(s, str_make(out->bytes, n), more, owner);
 }
 
 static void outbox_flush(struct loop *loop)
@@ -308,7 +335,7 @@ static void outbox_flush(struct loop *loop)
     struct outbox *out = loop->flush_arg;
 
     loop->flush = NULL;
-    outbox_send(out, STR_NONE);
+    outbox_send(out, STR_NONE, NULL);
 }
 
 static void outbox_own(struct sock *s)
@@ -318,13 +345,13 @@ static void outbox_own(struct sock *s)
     if (out->owner == s)
         return;
     if (out->owner)
-        outbox_send(out, STR_NONE);
+        outbox_send(out, STR_NONE, NULL);
     out->owner = s;
     s->loop->flush = outbox_flush;
     s->loop->flush_arg = out;
 }
 
-void sock_write(struct sock *s, struct str data)
+static void write_bytes(struct sock *s, struct str data, struct shared *owner)
 {
     if (s->broken || data.n == 0)
         return;
@@ -334,7 +361,17 @@ void sock_write(struct sock *s, struct str data)
         s->out->n += data.n;
         return;
     }
-    outbox_send(s->out, data);
+    outbox_send(s->out, data, owner);
+}
+
+void sock_write(struct sock *s, struct str data)
+{
+    write_bytes(s, data, NULL);
+}
+
+void sock_write_shared(struct sock *s, struct str data, struct shared *owner)
+{
+    write_bytes(s, data, owner);
 }
 
 char *sock_room(struct sock *s, size_t n)
@@ -342,7 +379,7 @@ char *sock_room(struct sock *s, size_t n)
     ASSERT_HOT(n <= OUTBOX_BYTES / 2);
     outbox_own(s);
     if (OUTBOX_BYTES - s->out->n < n) {
-        outbox_send(s->out, STR_NONE);
+        outbox_send(s->out, STR_NONE, NULL);
         outbox_own(s);
     }
     return s->out->bytes + s->out->n;
@@ -357,30 +394,46 @@ void sock_wrote(struct sock *s, size_t n)
 void sock_flush(struct sock *s)
 {
     if (s->out->owner == s)
-        outbox_send(s->out, STR_NONE);
+        outbox_send(s->out, STR_NONE, NULL);
 }
 
 size_t sock_queued(const struct sock *s)
 {
-    return s->queue.n - s->queue_at + (s->out->owner == s ? s->out->n : 0);
+    return s->queue.n - s->queue_at + s->tail.n + (s->out->owner == s ? s->out->n : 0);
+}
+
+/* n bytes at the front of what waits are sent. */
+static void queue_sent(struct sock *s, size_t n)
+{
+    size_t queued = s->queue.n - s->queue_at;
+
+    if (n >= queued) {
+        buf_fini(&s->queue);
+        s->queue_at = 0;
+        s->tail = str_from(s->tail, n - queued);
+        return;
+    }
+    s->queue_at += n;
+    /* Moved together when it pays: a long queue goes out in many steps. */
+    if (s->queue_at > s->queue.n / 2) {
+        buf_eat(&s->queue, s->queue_at);
+        s->queue_at = 0;
+    }
 }
 
 static void drain(struct sock *s)
 {
-    struct iovec iov = {s->queue.p + s->queue_at, s->queue.n - s->queue_at};
-    ssize_t n = send_some(s, &iov, 1);
+    struct iovec iov[2] = {{s->queue.p + s->queue_at, s->queue.n - s->queue_at},
+                           {(void *)(uintptr_t)s->tail.p, s->tail.n}};
+    const struct iovec *from = iov[0].iov_len ? iov : iov + 1;
+    ssize_t n = send_some(s, from, (iov[0].iov_len != 0) + (iov[1].iov_len != 0));
 
     if (n < 0) {
         fail(s);
         return;
     }
-    s->queue_at += (size_t)n;
-    if (s->queue_at < s->queue.n) {
-        /* Moved together when it pays: a long queue goes out in many steps. */
-        if (s->queue_at > s->queue.n / 2) {
-            buf_eat(&s->queue, s->queue_at);
-            s->queue_at = 0;
-        }
+    queue_sent(s, (size_t)n);
+    if (sock_waits(s)) {
         sock_took(s);
         if (n && s->ops->moved)
             s->ops->moved(s);
@@ -478,7 +531,7 @@ static void on_event(struct io *io, uint32_t events)
         /* TLS may have stopped reading because it could not write (a key update). */
         if (events & EPOLLOUT && s->ssl)
             s->readable = true;
-        if (events & EPOLLOUT && s->queue.n)
+        if (events & EPOLLOUT && sock_waits(s))
             drain(s);
         if (s->state == SOCK_OPEN && s->readable)
             s->ops->readable(s);

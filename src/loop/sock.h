@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/reason.h"
+#include "base/shared.h"
 #include "loop/loop.h"
 
 enum {
@@ -53,7 +54,9 @@ struct sock {
     SSL *ssl; /* NULL: plain */
     struct buf queue;
     size_t queue_at; /* bytes at the front of the queue that are sent */
-    int unacked;     /* bytes in the kernel that the peer has not, when last asked */
+    struct str tail; /* of somebody else's memory, behind the queue */
+    struct shared *tail_owner;
+    int unacked; /* bytes in the kernel that the peer has not, when last asked */
     struct task fail_task;
     enum sock_state state;
     bool readable; /* an edge was seen and not yet read away */
@@ -88,6 +91,9 @@ bool sock_at_end(struct sock *s);
 /* Queues bytes to be sent, in order. Copies what it keeps. Failures are told later by ops->failed.
  */
 void sock_write(struct sock *s, struct str data);
+/* The same for bytes that stay as they are as long as owner has users: what the kernel does not
+ * take is not copied, and the socket is one of these until it is gone. */
+void sock_write_shared(struct sock *s, struct str data, struct shared *owner);
 /* n bytes of room in the outbox, to be written in place; n <= OUTBOX_BYTES / 2. Then sock_wrote. */
 char *sock_room(struct sock *s, size_t n);
 void sock_wrote(struct sock *s, size_t n);
@@ -98,12 +104,17 @@ static inline bool sock_full(const struct sock *s)
 {
     return s->full;
 }
+/* The kernel is full, and there are bytes for it. */
+static inline bool sock_waits(const struct sock *s)
+{
+    return s->queue.n || s->tail.n;
+}
 /* Bytes accepted and not yet given to the kernel. */
 size_t sock_queued(const struct sock *s);
 
-/* With a queue: whether the peer has taken bytes since the kernel last took some of ours, or since
- * this was last asked. The kernel says that there is room again only when much of its own buffer is
- * free, which a slow peer may not reach for long. One system call. */
+/* While it waits: whether the peer has taken bytes since the kernel last took some of ours, or
+ * since this was last asked. The kernel says that there is room again only when much of its own
+ * buffer is free, which a slow peer may not reach for long. One system call. */
 bool sock_took(struct sock *s);
 
 /* No more writes: the peer sees an end of file after what was queued. */

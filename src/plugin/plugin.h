@@ -209,8 +209,8 @@ void var_set(struct exchange *ex, struct str name, struct str value);
 /* Sets our own reply and returns REPLY. The body is not copied. content_type absent: text/plain; an
  * absent body gives the standard page of that status. */
 enum verdict reply_text(struct exchange *ex, int status, struct str content_type, struct str body);
-/* As reply_text, for a body that others share: release(arg) is called when the exchange no longer
- * needs it. */
+/* As reply_text, for a body that others share: it is not copied for a slow client, and release(arg)
+ * is called when neither the exchange nor its client's connection needs it, on the same thread. */
 enum verdict reply_shared(struct exchange *ex, int status, struct str body,
                           void (*release)(void *arg), void *arg);
 /* {"KEY": "message"} and a newline, Content-Type application/json; APISIX's usual refusal. */

@@ -279,3 +279,31 @@ def test_many_forwarded_for_lines(gw, upstream):
     lines = [("X-Forwarded-For", f"10.0.0.{i}, " + "1" * 100) for i in range(80)]
     assert gw.get("/", lines).status == 200
     assert upstream.requests[0].headers.get("X-Forwarded-For") == ", ".join(v for _, v in lines) + ", 127.0.0.1"
+
+
+@pytest.mark.parametrize("strategy", ["memory", "disk"])
+def test_slow_readers_of_a_stored_response(make_gw, upstream, strategy):
+    """One stored body for all who read it slowly; each gets it whole, and the connection goes on."""
+    size, readers = 8 << 20, 40
+    gw = make_gw(nginx_config={"worker_processes": 1})
+    upstream.on("/a").reply(200, "0123456789abcdef" * (size // 16), {"Cache-Control": "max-age=100"})
+    gw.route("/*", upstream, {"proxy-cache": {"cache_strategy": strategy, "cache_control": True,
+                                              "cache_zone": "memory_cache" if strategy == "memory" else "disk_cache_one"}})
+    gw.get("/a")
+    wire.wait_until("it is stored", lambda: gw.get("/a").headers.get("Apisix-Cache-Status") == "HIT")
+    before = rss(gw.process.pid)
+    connections = [narrow(gw.port) for _ in range(readers)]
+    for w in connections:
+        w.request("GET", "/a")
+        assert w.head().status == 200
+    grown = rss(gw.process.pid) - before
+    if not SANITIZED:
+        # From the disk each has read a copy of its own; nobody has a second one.
+        assert grown < (32 << 20 if strategy == "memory" else readers * size * 1.25), grown
+    for w in connections[:2]:
+        body = w.exactly(size)
+        assert body == b"0123456789abcdef" * (size // 16)
+        w.request("GET", "/b")
+        assert w.response().status == 200
+    for w in connections:
+        w.sock.close()

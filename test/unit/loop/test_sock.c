@@ -220,6 +220,126 @@ static void test_full(void **state)
     end_free(b);
 }
 
+/* ---- Bytes that are not copied ---- */
+
+static void on_release(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* Without copying, to a slow peer; the owner is let go when the last byte has left. What is small
+ * is copied, and what is written behind it comes behind it. */
+static void check_shared(struct end *a, struct end *b)
+{
+    enum { SIZE = 3 << 20, SMALL = 1000 };
+    char *data = pattern(SIZE);
+    int released = 0;
+    struct shared *owner = shared_new(on_release, &released);
+
+    b->step = 0;
+    sock_write(&a->sock, STR("head"));
+    sock_write_shared(&a->sock, str_make(data, SMALL), owner);
+    assert_int_equal(owner->users, 1);
+    sock_write_shared(&a->sock, str_make(data, SIZE), owner);
+    assert_int_equal(owner->users, 2);
+    assert_true(sock_full(&a->sock) && sock_waits(&a->sock));
+    assert_ptr_equal(a->sock.tail.p + a->sock.tail.n, data + SIZE);
+    assert_in_range(sock_queued(&a->sock), SIZE / 4, SIZE + SMALL + 4);
+    assert_in_range(a->sock.queue.n, 0, 2 * SMALL);
+    shared_put(owner);
+    assert_int_equal(released, 0);
+    STAYS(a->drained == 0, 3);
+    b->step = 65536;
+    end_read(b);
+    UNTIL(a->drained == 1);
+    assert_int_equal(released, 1);
+    assert_false(sock_waits(&a->sock) || sock_full(&a->sock));
+    sock_write(&a->sock, STR("end"));
+    sock_flush(&a->sock);
+    UNTIL(b->n == 4 + SMALL + SIZE + 3);
+    assert_memory_equal(b->in, "head", 4);
+    assert_memory_equal(b->in + 4, data, SMALL);
+    assert_memory_equal(b->in + 4 + SMALL, data, SIZE);
+    assert_memory_equal(b->in + 4 + SMALL + SIZE, "end", 3);
+    free(data);
+}
+
+static void test_shared(void **state)
+{
+    struct end *a, *b;
+
+    (void)state;
+    pair(&a, &b, true);
+    check_shared(a, b);
+    end_free(a);
+    end_free(b);
+}
+
+/* Several pieces and copies in turn, none of them taken yet. */
+static void test_shared_in_turn(void **state)
+{
+    enum { SIZE = 300000 };
+    struct end *a, *b;
+    char *data = pattern(SIZE);
+    int released = 0;
+
+    (void)state;
+    pair(&a, &b, true);
+    b->step = 0;
+    for (int i = 0; i < 5; i++) {
+        struct shared *owner = shared_new(on_release, &released);
+        sock_write_shared(&a->sock, str_make(data, SIZE), owner);
+        shared_put(owner);
+        assert_int_equal(released, i);
+        sock_write(&a->sock, str_make(data, i % 2 ? 70000 : 10));
+        sock_flush(&a->sock);
+        assert_int_equal(released, i + 1); /* what follows it took its place: it was copied */
+    }
+    b->step = 65536;
+    end_read(b);
+    UNTIL(a->drained);
+    UNTIL(b->n == 5 * SIZE + 3 * 10 + 2 * 70000);
+    size_t at = 0;
+    for (int i = 0; i < 5; i++) {
+        size_t more = i % 2 ? 70000 : 10;
+        assert_memory_equal(b->in + at, data, SIZE);
+        assert_memory_equal(b->in + at + SIZE, data, more);
+        at += SIZE + more;
+    }
+    free(data);
+    end_free(a);
+    end_free(b);
+}
+
+/* The owner is let go by a socket that is closed or fails, once. */
+static void test_shared_ends(void **state)
+{
+    enum { SIZE = 3 << 20 };
+    char *data = pattern(SIZE);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct end *a, *b;
+        int released = 0;
+        struct shared *owner = shared_new(on_release, &released);
+        pair(&a, &b, true);
+        b->step = 0;
+        sock_write_shared(&a->sock, str_make(data, SIZE), owner);
+        shared_put(owner);
+        assert_int_equal(released, 0);
+        if (i == 2) {
+            sock_close(&b->sock, true);
+            UNTIL(a->fails || a->sock.hup);
+        }
+        sock_close(&a->sock, i == 1);
+        assert_int_equal(released, 1);
+        end_free(a);
+        end_free(b);
+        assert_int_equal(released, 1);
+    }
+    free(data);
+}
+
 /* More than a queue may hold: the socket fails, later, once, and no byte passes the gap. */
 static void test_overflow(void **state)
 {
@@ -654,6 +774,18 @@ static void test_tls_small_buffers(void **state)
     end_free(b);
 }
 
+static void test_tls_shared(void **state)
+{
+    struct end *a, *b;
+
+    (void)state;
+    tls_open(&a, &b, true);
+    b->n = 0;
+    check_shared(a, b);
+    end_free(a);
+    end_free(b);
+}
+
 static void test_tls_ends(void **state)
 {
     struct end *a, *b;
@@ -708,6 +840,9 @@ int main(void)
         TEST(test_outbox),
         TEST(test_small_buffers),
         TEST(test_full),
+        TEST(test_shared),
+        TEST(test_shared_in_turn),
+        TEST(test_shared_ends),
         TEST(test_overflow),
         TEST(test_write_fails),
         TEST(test_close_forgets),
@@ -722,6 +857,7 @@ int main(void)
         TLS_TEST(test_tls_pending),
         TLS_TEST(test_tls_reading_later),
         TLS_TEST(test_tls_small_buffers),
+        TLS_TEST(test_tls_shared),
         TLS_TEST(test_tls_ends),
         TLS_TEST(test_tls_resumption),
     };
