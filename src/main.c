@@ -453,9 +453,12 @@ static bool start_prober(struct program *p)
                                    .tls_verified = c->tls_verified,
                                    .tls_unverified = c->tls_unverified};
 
-    p->prober = prober_new(&config, keeper_snapshot(p->keeper), &p->arena, &p->err);
-    if (!p->prober)
-        return fail(p, "prober");
+    /* A control plane sends no requests: its data planes look after their nodes. */
+    if (p->settings->role != ROLE_CONTROL_PLANE) {
+        p->prober = prober_new(&config, keeper_snapshot(p->keeper), &p->arena, &p->err);
+        if (!p->prober)
+            return fail(p, "prober");
+    }
     keeper_post(p->keeper, on_workers, p);
     keeper_watch(p->keeper);
     return true;
@@ -516,7 +519,7 @@ static bool start_control(struct program *p)
     p->control = (struct control){.admin = p->admin,
                                   .keeper = p->keeper,
                                   .workers = {worker_version, p, p->nworkers},
-                                  .health = {show_nodes, p}};
+                                  .health = {p->prober ? show_nodes : NULL, p}};
     if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control)) {
         if (s->control.asked)
             return fail(p, "apisix.control");
@@ -710,7 +713,8 @@ static void serve(struct program *p, const sigset_t *signals)
 
     for (unsigned i = 0; i < p->nworkers; i++)
         worker_start(p->workers[i]);
-    prober_start(p->prober);
+    if (p->prober)
+        prober_start(p->prober);
     admin_server_run(p->admin_server);
     log_notice("eclusa " ECLUSA_VERSION " is serving with %u workers", p->nworkers);
     while (sigwait(signals, &sig) == 0 && (sig == SIGUSR1 || sig == SIGHUP))
@@ -722,7 +726,8 @@ static void serve(struct program *p, const sigset_t *signals)
         sig == SIGINT ? worker_stop(p->workers[i]) : worker_drain(p->workers[i]);
     for (unsigned i = 0; i < p->nworkers; i++)
         worker_join(p->workers[i]);
-    prober_stop(p->prober);
+    if (p->prober)
+        prober_stop(p->prober);
 }
 
 static void stop(struct program *p)

@@ -428,7 +428,7 @@ static struct value value_of(const json_t *v)
     case JSON_NULL:
         break;
     }
-    return (struct value){VALUE_NONE};
+    return (struct value){.type = VALUE_NONE};
 }
 
 static bool number_of(const struct value *v, double *out)
@@ -486,7 +486,7 @@ static struct value arithmetic(enum op_kind op, const struct value *l, const str
     double a, b, v = 0;
 
     if (!number_of(l, &a) || !number_of(r, &b))
-        return (struct value){VALUE_NONE};
+        return (struct value){.type = VALUE_NONE};
     if (op == OP_PLUS)
         v = a + b;
     else if (op == OP_MINUS)
@@ -508,7 +508,7 @@ static struct value operate(const struct node *n, const json_t *at)
     enum op_kind op = operators[n->op].kind;
 
     if (!l.type || !r.type)
-        return (struct value){VALUE_NONE};
+        return (struct value){.type = VALUE_NONE};
     if (op >= OP_PLUS)
         return arithmetic(op, &l, &r);
     if (op == OP_AND || op == OP_OR) {
@@ -538,7 +538,7 @@ static struct value evaluate(const struct node *n, const json_t *at)
                    ? (struct value){VALUE_NUMBER,
                                     .number = (double)(json_is_array(at) ? json_array_size(at)
                                                                          : json_object_size(at))}
-                   : (struct value){VALUE_NONE};
+                   : (struct value){.type = VALUE_NONE};
     case NODE_VAR:
         for (unsigned i = 0; at && i < n->nnames; i++)
             at = json_object_getn(at, n->names[i].p, n->names[i].n);
@@ -546,7 +546,7 @@ static struct value evaluate(const struct node *n, const json_t *at)
     case NODE_OP:
         return operate(n, at);
     }
-    return (struct value){VALUE_NONE};
+    return (struct value){.type = VALUE_NONE};
 }
 
 /* ---- The walk ---- */

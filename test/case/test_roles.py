@@ -16,12 +16,14 @@ def test_control_plane_and_data_plane(etcd, make_gw, upstream):
         wire.connect(control.port)
     with pytest.raises(OSError):
         wire.connect(data.admin_port)
-    control.put("routes/1", {"uri": "/a", "upstream": {"nodes": {upstream.node: 1}}})
+    control.put("routes/1", {"uri": "/a", "upstream": {"nodes": {upstream.node: 1}, "checks": {"active": {"type": "tcp"}}}})
     wire.wait_until("the data plane to serve it", lambda: data.get("/a").status == 200)
     assert control.control("/v1/eclusa/config").json["workers"] == []
     assert len(data.control("/v1/eclusa/config").json["workers"]) == 2
     assert data.control("/v1/route/1").json["key"] == "/apisix/routes/1"
+    wire.wait_until("the data plane to probe it", lambda: data.control("/v1/healthcheck/routes/1").json["nodes"])
     control.restart()
+    assert control.control("/v1/healthcheck/routes/1").json["nodes"] == [], "it is not the one that sends requests there"
     assert control.admin("GET", "routes/1").status == 200
     control.delete("routes/1")
     wire.wait_until("the data plane to forget it", lambda: data.get("/a").status == 404)
