@@ -5,6 +5,7 @@
 #include "base/json_path.h"
 #include "base/mem.h"
 #include "config/build_private.h"
+#include "config/lua.h"
 
 /* ---- Documents ---- */
 
@@ -135,14 +136,36 @@ static bool vars_compile(struct compile *c, const struct route_doc *d, struct ro
     return !c->strict || paths_ok(c, d->vars);
 }
 
-/* Lua decides there which requests are served, or serves them. */
-static bool refuse_lua(struct compile *c, struct str filter_func, struct str script)
+/* It decides which requests the route serves; APISIX's words. */
+static bool filter_compile(struct compile *c, struct str source, struct route_about *r)
 {
-    if (filter_func.p)
-        return compile_fail(c, "filter_func is not supported by this version");
-    if (script.p)
-        return compile_fail(c, "script is not supported by this version");
+    struct str err, chunk;
+
+    if (!source.p)
+        return true;
+    chunk = arena_join(&c->scratch, STR("return "), source);
+    switch (lua_check(chunk, NULL, LUA_FUNCTION, &c->scratch, &err)) {
+    case LUA_CHECK_FAILED:
+        return compile_fail(c, "failed to load 'filter_func' string: %.*s", STR_ARG(err));
+    case LUA_CHECK_OTHER:
+        return compile_fail(c, "'filter_func' should be a function");
+    case LUA_CHECK_OK:
+        break;
+    }
+    r->filter = lua_source_new(&c->o->arena, chunk, NULL, NULL);
     return true;
+}
+
+/* It would serve requests with APISIX's Lua modules; what is malformed is told first, as there. */
+static bool refuse_script(struct compile *c, struct str script)
+{
+    struct str err;
+
+    if (!script.p)
+        return true;
+    if (lua_check(script, NULL, LUA_ANY, &c->scratch, &err) == LUA_CHECK_FAILED)
+        return compile_fail(c, "failed to load 'script' string: %.*s", STR_ARG(err));
+    return compile_fail(c, "script is not supported by this version");
 }
 
 bool compile_route(struct compile *c, const struct route_doc *d)
@@ -166,7 +189,8 @@ bool compile_route(struct compile *c, const struct route_doc *d)
     timeouts_compile(c, d->timeout, r);
     if (!methods_compile(c, d, &l->route) || !addrs_compile(c, d, r) ||
         (d->upstream && !compile_upstream(c, d->upstream)) || !compile_plugins(c, d->plugins) ||
-        !vars_compile(c, d, r) || !refuse_lua(c, d->filter_func, d->script))
+        !vars_compile(c, d, r) || !filter_compile(c, d->filter_func, r) ||
+        !refuse_script(c, d->script))
         return false;
     return true;
 }
@@ -182,7 +206,7 @@ bool compile_service(struct compile *c, const struct service_doc *d)
     hosts_compile(o, d->hosts, STR_NONE);
     o->websocket = websocket_of(d->enable_websocket);
     return (!d->upstream || compile_upstream(c, d->upstream)) && compile_plugins(c, d->plugins) &&
-           refuse_lua(c, STR_NONE, d->script);
+           refuse_script(c, d->script);
 }
 
 /* ---- Links ---- */

@@ -54,7 +54,8 @@ static const struct field meta_rows[] = {
     {"filter", FIELD_JSON, .at = offsetof(struct meta_doc, filter), .of = &array_row,
      .doc = "filter determines whether the plugin needs to be executed at runtime"},
     {"pre_function", FIELD_STR, .at = offsetof(struct meta_doc, pre_function),
-     .doc = "Lua function that runs before the plugin; not supported by this version."},
+     .doc = "Lua that returns a function of the configuration and the context; it runs before each "
+            "of the plugin's phases."},
     {0},
 };
 const struct fields model_meta_fields = {meta_rows, .size = sizeof(struct meta_doc)};
@@ -92,7 +93,7 @@ static const struct field route_rows[] = {
     {"vars", FIELD_JSON, AT(vars), .of = &array_row,
      .doc = "Expression over variables that must hold for the route to be taken."},
     {"filter_func", FIELD_STR, AT(filter_func), .min = 10, .pattern = "^function",
-     .doc = "Lua function that must hold; not supported by this version."},
+     .doc = "Lua function of the variables that must return something true."},
     {"script", FIELD_STR, AT(script), .min = 10, .max = 102400,
      .doc = "Lua script in place of plugins; not supported by this version."},
     {"script_id", FIELD_ANY_OF, .flags = FIELD_AS_TEXT, AT(script_id), .of = model_id_rows,

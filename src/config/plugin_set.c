@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "config/build_private.h"
 #include "config/fields.h"
+#include "config/lua.h"
 
 /* APISIX 3.18's plugins of type auth. */
 static const char *const auths[] = {
@@ -114,6 +115,7 @@ bool compile_is_reference(struct str s)
 struct trial {
     struct compile *c;
     struct plugin_entry *entry;
+    const json_t *whole_conf;
     const json_t *conf; /* without `_meta` */
     struct meta_doc meta;
     struct build build;
@@ -142,6 +144,19 @@ static bool meta_parse(struct trial *t, const json_t *json)
     return true;
 }
 
+/* A chunk that returns a function of the plugin's configuration and the context. */
+static bool pre_function_compile(struct trial *t, struct plugin_meta *meta)
+{
+    static const char name[] = "meta pre_function";
+    struct str err;
+
+    if (lua_check(t->meta.pre_function, name, LUA_ANY, &t->c->scratch, &err) == LUA_CHECK_FAILED)
+        return compile_fail(t->c, "failed to load _meta.pre_function in plugin %s: %.*s",
+                            t->entry->name, STR_ARG(err));
+    meta->pre_function = lua_source_new(t->c->set_arena, t->meta.pre_function, name, t->whole_conf);
+    return true;
+}
+
 /* What of `_meta` is used while requests run. */
 static bool meta_compile(struct trial *t)
 {
@@ -153,10 +168,7 @@ static bool meta_compile(struct trial *t)
         json_int_t p = (json_int_t)json_number_value(d->priority);
         use->priority = (int)(p > INT32_MAX ? INT32_MAX : p < INT32_MIN ? INT32_MIN : p);
     }
-    if (d->pre_function.p)
-        return meta_refuse(t, STR("property \"pre_function\" validation failed: Lua functions are "
-                                  "not supported by this version"));
-    if (!d->error_response && !d->filter)
+    if (!d->error_response && !d->filter && !d->pre_function.p)
         return true;
     struct plugin_meta *meta = arena_zero(a, sizeof(*meta));
     if (json_is_string(d->error_response)) {
@@ -175,7 +187,7 @@ static bool meta_compile(struct trial *t)
                                 STR_ARG(t->build.err));
     }
     use->meta = meta;
-    return true;
+    return !d->pre_function.p || pre_function_compile(t, meta);
 }
 
 /* A consumer's own configuration is left alone. NULLs are fine. */
@@ -238,7 +250,7 @@ static bool entry_compile(struct compile *c, struct plugin_entry *entry, json_t 
     struct str name = str_of(entry->name);
     const struct plugin *p = builder_plugin(c->b, name);
     json_t *meta = json_object_get(value, "_meta"), *bare = NULL;
-    struct trial t = {.c = c, .entry = entry, .conf = value};
+    struct trial t = {.c = c, .entry = entry, .whole_conf = value, .conf = value};
 
     if (c->kind == KIND_STREAM_ROUTE && !builder_plugin_streams(name))
         p = NULL;

@@ -35,6 +35,7 @@ struct plugin_meta {
     bool error_is_json;        /* it was an object */
     const struct expr
         *filter; /* run the plugin only when it matches; evaluated once per exchange */
+    const struct lua_source *pre_function; /* called before each of the plugin's phases */
 };
 
 /* What of the request's body variables ask for; the larger includes the smaller. */

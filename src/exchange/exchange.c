@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/panic.h"
 #include "exchange/access_log.h"
+#include "exchange/lua.h"
 #include "exchange/worker.h"
 #include "http/uri.h"
 
@@ -37,6 +38,7 @@ void exchange_go(struct exchange *ex, enum step_name to)
     ex->trail[ex->ntrail++ % sizeof(ex->trail)] = (uint8_t)to;
     ex->step = (uint8_t)to;
     ex->at = ex->pass = 0;
+    ex->resumed = false;
 }
 
 void exchange_describe(void *arg, char *out, unsigned long size)
@@ -199,7 +201,7 @@ static bool test_route(void *arg, const struct route *route)
     struct exchange *ex = arg;
     const struct route_about *a = route->about;
 
-    return !a->vars || expr_matches(ex, a->vars);
+    return (!a->vars || expr_matches(ex, a->vars)) && (!a->filter || lua_filter(ex, route));
 }
 
 struct str exchange_match_path(struct exchange *ex)

@@ -84,6 +84,7 @@ struct exchange {
     bool running;      /* inside exchange_run */
     bool rerun;        /* exchange_run was asked for while it ran */
     bool consumer_merged;
+    bool resumed;       /* the step at `at` has returned WAIT and is called again */
     bool peer_trusted;  /* apisix.trusted_addresses: its X-Forwarded-* are believed */
     enum reason reason; /* why it ended as it did */
     struct op *ops;

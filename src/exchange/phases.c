@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/panic.h"
+#include "exchange/lua.h"
 #include "exchange/vars.h"
 #include "exchange/worker.h"
 
@@ -84,6 +85,13 @@ static void replace_refusal(struct exchange *ex, const struct plugin_meta *meta)
                meta->error_response);
 }
 
+/* `_meta.pre_function`, but not again when a phase goes on after it has waited. */
+static void before_phase(struct exchange *ex, const struct step *s)
+{
+    if (s->use.meta->pre_function && !ex->resumed)
+        lua_pre_function(ex, &s->use);
+}
+
 /* One phase of one scope, from ex->at on. `wanted` chooses steps when not NULL. */
 static enum verdict run_list(struct exchange *ex, struct run *run, enum phase phase,
                              bool (*wanted)(const struct step *s))
@@ -97,7 +105,10 @@ static enum verdict run_list(struct exchange *ex, struct run *run, enum phase ph
             ex->at++;
             continue;
         }
+        if (s->use.meta)
+            before_phase(ex, s);
         enum verdict v = phase_of(s->use.plugin, phase)(ex, s->use.conf, frame_of(run, s));
+        ex->resumed = v == WAIT;
         /* Forgetting to wait, or waiting for nothing, is a bug of the plugin. */
         ASSERT((v == WAIT) == (ex->npending > 0));
         if (v == WAIT)
@@ -252,6 +263,8 @@ static bool filter_scope(struct exchange *ex, struct run *run, struct chunk *chu
         const struct step *s = chain_step(run->chain, PHASE_BODY_FILTER, i);
         if (!filter_lets(ex, run, s))
             continue;
+        if (s->use.meta)
+            before_phase(ex, s);
         enum verdict v = s->use.plugin->body_filter(ex, s->use.conf, frame_of(run, s), chunk);
         ASSERT(v != WAIT && v != REPLY && !ex->npending);
         if (v != NEXT) {
@@ -277,8 +290,11 @@ void log_phase_run(struct exchange *ex)
         unsigned n = chain_count(run->chain, PHASE_LOG);
         for (unsigned j = 0; j < n; j++) {
             const struct step *s = chain_step(run->chain, PHASE_LOG, j);
-            if (filter_lets(ex, run, s))
-                s->use.plugin->log(ex, s->use.conf, frame_of(run, s));
+            if (!filter_lets(ex, run, s))
+                continue;
+            if (s->use.meta)
+                before_phase(ex, s);
+            s->use.plugin->log(ex, s->use.conf, frame_of(run, s));
         }
     }
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/os_thread.h"
 #include "base/panic.h"
+#include "config/lua.h"
 #include "exchange/access_log.h"
 #include "exchange/exchange.h"
 #include "loop/log_file.h"
@@ -285,6 +286,7 @@ static void worker_free(struct worker *w)
     dns_free(w->dns);
     if (w->access)
         log_buffer_free(w->access);
+    lua_vm_free(w->lua);
     snapshot_put(w->hold->snapshot);
     free(w->hold);
     thread_fini(&w->thread);

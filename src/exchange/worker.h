@@ -84,6 +84,11 @@ struct worker {
     pthread_t id;
     struct time_cache time_local, time_iso8601;
     struct log_buffer *access; /* NULL: no access log */
+    struct lua_vm *lua;        /* NULL: no Lua has been called yet */
+    struct lua_errors {
+        int64_t since_ms; /* lines of the log are counted from then on */
+        unsigned lines, unsaid;
+    } lua_errors;
 };
 
 /* Makes a worker with its listeners; its thread is not running yet. The reference to the snapshot

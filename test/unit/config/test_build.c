@@ -269,7 +269,7 @@ static void test_bad_documents(void **state)
     assert_false(put(b, KIND_ROUTE, "1", "{\"uri\":\"/b\",\"plugins\":{},\"what\":1}"));
     assert_false(put(b, KIND_ROUTE, "2",
                      "{\"uri\":\"/c\",\"plugins\":{},"
-                     "\"filter_func\":\"function() return 1 end\"}"));
+                     "\"filter_func\":\"function() return 1 end + 1\"}"));
     /* The last good version stays; nothing else changed, so the snapshot is the same. */
     const struct snapshot *t = builder_publish(b);
     assert_ptr_equal(s, t);
@@ -277,7 +277,7 @@ static void test_bad_documents(void **state)
     assert_null(find(t, NULL, "/c"));
     builder_bad(b, count_bad, &bads);
     assert_int_equal(bads.n, 2);
-    assert_string_equal(bads.text, "/routes/2: filter_func is not supported by this version");
+    assert_non_null(strstr(bads.text, "/routes/2: failed to load 'filter_func' string: "));
     snapshot_put(s);
     snapshot_put(t);
     put(b, KIND_ROUTE, "2", NULL);
@@ -359,12 +359,19 @@ static const struct check_case check_cases[] = {
     {RT("\"vars\":[\"a\"]"),
      "failed to validate the 'vars' expression: rule should be wrapped inside brackets", false},
     {RT("\"vars\":[]"), NULL, false},
-    {RT("\"filter_func\":\"function(v) return true end\""),
-     "filter_func is not supported by this version", false},
+    {RT("\"filter_func\":\"function(v) return true end\""), NULL, false},
+    {RT("\"filter_func\":\"function(v return true end\""),
+     "failed to load 'filter_func' string: [string \"return function(v return true end\"]:1: ')' "
+     "expected near 'return'",
+     false},
+    {RT("\"filter_func\":\"function() end and 1\""), "'filter_func' should be a function", false},
     {RT("\"timeout\":{\"connect\":1,\"send\":1}"),
      "property \"timeout\" validation failed: property \"read\" is required", true},
     {KIND_ROUTE, "{\"uri\":\"/x\",\"script\":\"return  {}  \"}",
      "script is not supported by this version", false},
+    {KIND_ROUTE, "{\"uri\":\"/x\",\"script\":\"return  {    \"}",
+     "failed to load 'script' string: [string \"return  {    \"]:1: unexpected symbol near '<eof>'",
+     false},
     {KIND_ROUTE, "{\"uri\":\"/x\",\"plugins\":{\"no\":{}}}", "unknown plugin [no]", false},
     {KIND_ROUTE, "{\"uri\":\"/x\",\"plugins\":{\"a\":3}}", "invalid plugin conf 3 for plugin [a]",
      false},
@@ -383,10 +390,14 @@ static const struct check_case check_cases[] = {
      "additional properties forbidden, found none",
      false},
     {KIND_ROUTE, "{\"uri\":\"/x\",\"plugins\":{\"a\":{\"_meta\":{\"pre_function\":\"r\"}}}}",
-     "failed to check the configuration of plugin a err: property \"_meta\" validation failed: "
-     "property \"pre_function\" validation failed: Lua functions are not supported by this "
-     "version",
+     "failed to load _meta.pre_function in plugin a: [string \"meta pre_function\"]:1: '=' "
+     "expected "
+     "near '<eof>'",
      false},
+    {KIND_ROUTE,
+     "{\"uri\":\"/x\",\"plugins\":{\"a\":{\"_meta\":{\"pre_function\":\"return function() "
+     "end\"}}}}",
+     NULL, false},
     {KIND_ROUTE, "{\"uri\":\"/x\",\"upstream\":{" NODES ",\"scheme\":\"grpc\"}}",
      "scheme \"grpc\" is not supported by this version", false},
     {KIND_ROUTE, "{\"uri\":\"/x\"}", "object matches none of the required*", true},
