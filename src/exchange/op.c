@@ -3,9 +3,11 @@
  * goes with the exchange when that ends first. */
 #include "base/mem.h"
 #include "base/panic.h"
+#include "config/build_private.h"
 #include "exchange/exchange.h"
 #include "exchange/worker.h"
 #include "loop/jobs.h"
+#include "upstream/fetch.h"
 
 /* On the exchange's list while it is under way. */
 struct op {
@@ -208,6 +210,84 @@ void job_post(struct exchange *ex, void (*work)(void *arg), void *arg)
     o->arg = arg;
     o->job = (struct job){.work = job_work, .done = post_done};
     jobs_run(ex->worker->config->jobs, &o->job);
+}
+
+/* ---- HTTP requests of plugins
+ * ---------------------------------------------------------------------- */
+
+struct fetch_op {
+    struct op op;
+    struct fetching fetching;
+    struct exchange *ex;
+};
+
+const struct fetch_target *build_fetch_target(struct build *b, struct str url,
+                                              const struct fetch_options *options)
+{
+    const struct fetch_target *to = fetch_target_new(b->arena, url, options);
+
+    if (!to)
+        build_error(b, "\"%.*s\" is not an http or https URL", STR_ARG(url));
+    return to;
+}
+
+static void fetch_cancel(struct op *op)
+{
+    fetching_cancel(&CONTAINER(op, struct fetch_op, op)->fetching);
+}
+
+static void fetch_done(struct fetching *f)
+{
+    struct fetch_op *o = CONTAINER(f, struct fetch_op, fetching);
+
+    op_remove(o->ex, &o->op);
+    exchange_op_done(o->ex);
+}
+
+static void fetch_free(void *fetching)
+{
+    fetching_fini(fetching);
+}
+
+const struct fetch *fetch_start(struct exchange *ex, const struct fetch_target *to,
+                                const struct fetch_request *request)
+{
+    struct worker *w = ex->worker;
+    struct fetch_op *o = arena_zero(&ex->arena, sizeof(*o));
+    struct fetch_env env = {.thread = &w->thread,
+                            .dns = w->dns,
+                            .pools = w->pools,
+                            .tls_verified = w->config->tls_verified,
+                            .tls_unverified = w->config->tls_unverified};
+
+    o->ex = ex;
+    arena_on_fini(&ex->arena, fetch_free, &o->fetching);
+    op_add(ex, &o->op, fetch_cancel);
+    fetching_start(&o->fetching, &env, to, request, &ex->arena, fetch_done);
+    return &o->fetching.fetch;
+}
+
+static const struct head *fetch_head(const struct fetch *f)
+{
+    return &CONTAINER(f, const struct fetching, fetch)->head;
+}
+
+struct str fetch_header(const struct fetch *f, struct str name)
+{
+    const struct header *h = head_find_name(fetch_head(f), name);
+
+    return h ? header_str_value(h) : STR_NONE;
+}
+
+bool fetch_header_at(const struct fetch *f, size_t i, struct str *name, struct str *value)
+{
+    const struct head *head = fetch_head(f);
+
+    if (i >= head->n)
+        return false;
+    *name = header_str_name(&head->list[i]);
+    *value = header_str_value(&head->list[i]);
+    return true;
 }
 
 void ex_on_end(struct exchange *ex, void (*fn)(void *arg), void *arg)

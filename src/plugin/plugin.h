@@ -29,6 +29,7 @@ struct build;
 struct consumer;
 struct exchange;
 struct expr;
+struct fetch_target;
 struct plugin_env;
 struct text;
 
@@ -119,6 +120,18 @@ struct text *build_var(struct build *b, struct str name);
 /* An expression in APISIX's form ([["arg_x","==","1"], …], lua-resty-expr); NULL after build_error.
  */
 struct expr *build_expr(struct build *b, const json_t *source);
+/* Where a plugin asks over HTTP (fetch_start), and how. Zeroed: the defaults. */
+struct fetch_options {
+    int64_t timeout_ms;   /* for the whole: name, connection, request, response; 0: 60 s */
+    size_t body_max;      /* a longer response fails; 0: 1 MiB */
+    unsigned keepalive;   /* idle connections kept by each thread; 0: none */
+    int64_t keepalive_ms; /* for so long; 0: 60 s */
+    bool verify_off;      /* https: any certificate will do */
+};
+/* url: "http://host:port/path?query", https too, IPv6 in brackets; the rest may be missing. NULL
+ * after build_error. */
+const struct fetch_target *build_fetch_target(struct build *b, struct str url,
+                                              const struct fetch_options *options);
 
 /* ---- Memory, time, log ------------------------------------------------------------------------
  */
@@ -277,7 +290,37 @@ void sleep_start(struct exchange *ex, unsigned ms);
  * ended, to free arg; it may be NULL. */
 void job_start(struct exchange *ex, void (*work)(void *arg), void *arg,
                void (*cancelled)(void *arg));
-/* The same without waiting, for log phases: work(arg) also frees arg. */
+/* An HTTP request of the plugin's own. The struct is copied; what it points to must live until the
+ * fetch has ended (conf, ex_arena, literals). */
+struct fetch_request {
+    struct str method;                /* absent: GET */
+    struct str uri;                   /* path and query, already encoded; absent: the URL's */
+    const struct field_pair *headers; /* Host in place of the URL's; framing is left out */
+    size_t nheaders;                  /* at most 200 */
+    struct str body;                  /* absent: none */
+};
+enum fetch_end {
+    FETCH_ANSWERED, /* status, headers and body are there, whatever the status */
+    FETCH_FAILED,   /* no name, no connection, no valid response or one that is too long */
+    FETCH_LATE,     /* the time was over */
+};
+/* What came of it. Lives as long as the exchange. */
+struct fetch {
+    enum fetch_end end;
+    int status;
+    struct str body;
+    struct str error; /* unless it was answered: what happened, for the log */
+};
+/* The result may be looked at when the phase is called again. Another address of the host is tried
+ * when one refuses; a request that is not idempotent is sent only once. Redirects are not followed.
+ */
+const struct fetch *fetch_start(struct exchange *ex, const struct fetch_target *to,
+                                const struct fetch_request *request);
+/* First header of the response with that name, in any case; absent: p == NULL. */
+struct str fetch_header(const struct fetch *f, struct str name);
+/* i-th header; false past the end. */
+bool fetch_header_at(const struct fetch *f, size_t i, struct str *name, struct str *value);
+/* Like job_start without waiting, for log phases: work(arg) also frees arg. */
 void job_post(struct exchange *ex, void (*work)(void *arg), void *arg);
 
 #endif
