@@ -33,6 +33,19 @@ void tls_context_set_modes(SSL_CTX *ctx)
     SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
 }
 
+/* What OpenSSL keeps beside a certificate when it is first asked for its extensions is made now,
+ * before threads share it. */
+static void make_ready(SSL_CTX *ctx)
+{
+    STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ctx));
+
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+        if (cert)
+            X509_check_purpose(cert, -1, 0);
+    }
+}
+
 SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -56,6 +69,7 @@ SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, st
             SSL_CTX_free(ctx);
             return NULL;
         }
+        make_ready(ctx);
     }
     ERR_clear_error();
     return ctx;

@@ -4,6 +4,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdatomic.h>
 
 #include "base/log.h"
@@ -117,14 +118,23 @@ struct hash128 tls_identity_hash(const struct tls_identity *id)
     return id->hash;
 }
 
+/* OpenSSL keeps beside a certificate what its extensions say when it is first asked: now, while
+ * only this thread has it. */
+static X509 *made_ready(X509 *cert)
+{
+    if (cert)
+        X509_check_purpose(cert, -1, 0);
+    return cert;
+}
+
 /* Certificates until the end of the text, the first one apart. False: one is broken. */
 static bool read_certs(struct str text, X509 **first, STACK_OF(X509) * *rest)
 {
     BIO *bio = text_bio(text);
     X509 *cert;
 
-    *first = PEM_read_bio_X509_AUX(bio, NULL, NULL, no_password);
-    while (*first && (cert = PEM_read_bio_X509(bio, NULL, NULL, no_password))) {
+    *first = made_ready(PEM_read_bio_X509_AUX(bio, NULL, NULL, no_password));
+    while (*first && (cert = made_ready(PEM_read_bio_X509(bio, NULL, NULL, no_password)))) {
         if (!*rest)
             *rest = sk_X509_new_null();
         sk_X509_push(*rest, cert);

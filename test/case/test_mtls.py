@@ -2,6 +2,7 @@
 """Certificates of clients: asked for by the ssl of a server name, shown by the gateway to upstreams."""
 import hashlib
 import ssl
+import threading
 
 import pytest
 
@@ -289,3 +290,41 @@ def test_identity_is_gone(gw, made, wants):
     assert gw.get("/").status == 503
     gw.put("ssls/c", {"type": "client", "cert": who.pem, "key": who.key_pem})
     assert gw.get("/").status == 200
+
+
+def test_changes_under_load(tls, made, wants):
+    """The server's certificate and that for the upstream change all the time: every request is served, with one of them."""
+    up = wants()
+    names = {"alice": made["client"], "bob": made["one"]}
+
+    def change(i):
+        who = names["alice" if i % 2 else "bob"]
+        put(tls, 1, made["b" if i % 2 else "c"], "a.test", **client_of(made["ca"]))
+        tls.put("upstreams/1", {**upstream_doc(up, client_cert=who.pem, client_key=who.key_pem),
+                                "keepalive_pool": {"size": 2, "requests": 3}})
+    change(0)
+    tls.put("routes/1", {"uri": "/*", "upstream_id": "1"})
+    stop, failed = threading.Event(), []
+
+    def load():
+        ctx, session = pki.context(show=made["client"]), None
+        try:
+            while not stop.is_set():
+                with pki.dial(tls.tls_port, "a.test", ctx, session) as w:
+                    for _ in range(3):
+                        w.request("GET", "/", {"Host": "a.test"})
+                        assert w.response().status == 200
+                    session = w.sock.session
+        except Exception as e:                          # whatever it is, the case fails by it
+            failed.append(repr(e))
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for i in range(30):
+        at = len(up.requests)
+        change(i)
+        up.wait("load meanwhile", lambda u, a=at: failed or len(u.requests) > a + 5)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not failed
