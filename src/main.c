@@ -23,10 +23,9 @@
 #include "loop/log_file.h"
 #include "loop/tls.h"
 #include "plugin/registry.h"
-#include "store/etcd.h"
-#include "store/file.h"
+#include "store/command.h"
 #include "store/keeper.h"
-#include "store/whole.h"
+#include "store/open.h"
 #include "upstream/peers.h"
 #include "upstream/prober.h"
 
@@ -311,89 +310,6 @@ static void on_workers(void *arg, struct keeper *keeper)
     keeper_workers(keeper, p->nworkers);
 }
 
-static struct store *open_etcd(struct program *p)
-{
-    const struct settings *s = p->settings;
-    struct etcd_config config = {.hosts = s->etcd.hosts,
-                                 .nhosts = s->etcd.nhosts,
-                                 .prefix = s->etcd.prefix,
-                                 .user = s->etcd.user,
-                                 .password = s->etcd.password,
-                                 .ca = s->trusted_certificate,
-                                 .cert = s->etcd.cert,
-                                 .key = s->etcd.key,
-                                 .sni = s->etcd.sni,
-                                 .verify = s->etcd.verify,
-                                 .timeout_ms = s->etcd.timeout_ms,
-                                 .watch_ms = s->etcd.watch_ms,
-                                 .resync_ms = s->etcd.resync_ms,
-                                 .sick_ms = s->etcd.sick_ms,
-                                 .tries = s->etcd.tries,
-                                 .data_dir = s->data_dir};
-
-    return store_etcd_open(&config, &p->arena, &p->err);
-}
-
-/* Beside config.yaml, as APISIX has it. */
-static struct store *open_file(struct program *p, bool json)
-{
-    const struct settings *s = p->settings;
-    ptrdiff_t slash = str_rfind(s->path, '/');
-    struct str folder = slash < 0 ? STR("conf/") : str_head(s->path, (size_t)slash + 1);
-    struct str path = arena_join(&p->arena, folder, json ? STR("apisix.json") : STR("apisix.yaml"));
-
-    return store_file_open(path, json, s->data_dir, &p->arena, &p->err);
-}
-
-static struct seal *make_seal(struct program *p)
-{
-    const struct settings *s = p->settings;
-    struct seal_config sealing = {.on = s->encryption.on,
-                                  .ring = s->encryption.keys,
-                                  .nring = s->encryption.nkeys,
-                                  .data_dir = s->data_dir};
-
-    return seal_new(&sealing, &p->arena, &p->err);
-}
-
-static struct store *open_whole(struct program *p)
-{
-    struct seal *seal = make_seal(p);
-
-    return seal ? store_whole_open(p->settings->data_dir, seal, &p->arena, &p->err) : NULL;
-}
-
-static struct store *open_store(struct program *p)
-{
-    switch (p->settings->provider) {
-    case PROVIDER_SQLITE:
-        return store_sqlite_open(p->settings->data_dir, &p->arena, &p->err);
-    case PROVIDER_ETCD:
-        return open_etcd(p);
-    case PROVIDER_YAML:
-        return open_file(p, false);
-    case PROVIDER_JSON:
-        return open_file(p, true);
-    case PROVIDER_API:
-        return open_whole(p);
-    }
-    PANIC("no such provider");
-}
-
-/* *codec stays NULL where documents are not sealed one by one: what people write in a file is not,
- * what is given whole is as a whole. False: p->err says why. */
-static bool make_codec(struct program *p, struct document_codec **codec)
-{
-    const struct settings *s = p->settings;
-
-    if (s->provider != PROVIDER_SQLITE && s->provider != PROVIDER_ETCD)
-        return true;
-    struct seal *seal = make_seal(p);
-    if (seal)
-        *codec = document_codec_new(seal, s->provider == PROVIDER_ETCD, plugin_registry);
-    return seal != NULL;
-}
-
 static bool start_keeper(struct program *p)
 {
     const struct settings *s = p->settings;
@@ -410,13 +326,13 @@ static bool start_keeper(struct program *p)
                                       s->keepalive_idle_ms};
     if (!make_dirs(p, s->data_dir))
         return fail(p, "eclusa.data_dir");
-    struct store *store = open_store(p);
+    struct store *store = store_open(s, &p->arena, &p->err);
     if (!store)
         return fail(p, "store");
     struct document_codec *codec = NULL;
     struct secrets_config reading = {
         .ttl_ms = s->secret_ttl_ms, .retry_ms = s->secret_retry_ms, .ca = s->trusted_certificate};
-    if (!make_codec(p, &codec)) {
+    if (!document_codec_open(s, &codec, &p->arena, &p->err)) {
         store->ops->close(store);
         return fail(p, "key of stored secrets");
     }
@@ -798,6 +714,8 @@ static const char usage[] =
     "\n"
     "  run      start the gateway in the foreground\n"
     "  test     check the configuration file and say what is wrong with it\n"
+    "  export   write the whole configuration out of the store\n"
+    "  import   put a whole configuration into the store\n"
     "  version  print the version\n"
     "  help     print this text\n"
     "\n"
@@ -835,6 +753,10 @@ int main(int argc, char **argv)
     const char *file = NULL;
     int option;
 
+    if (strcmp(command, "export") == 0)
+        return command_export(argc, argv);
+    if (strcmp(command, "import") == 0)
+        return command_import(argc, argv);
     optind = 2;
     while (argc > 2 && (option = getopt(argc, argv, "c:")) != -1) {
         if (option != 'c')

@@ -476,3 +476,10 @@ struct store *store_etcd_open(const struct etcd_config *config, struct arena *a,
     etcd_close(&e->store);
     return NULL;
 }
+
+struct store *store_etcd_connect(const struct etcd_config *config, struct arena *a, struct str *err)
+{
+    if (!curl_load(a, err))
+        return NULL;
+    return &etcd_make(config)->store;
+}

@@ -25,5 +25,8 @@ struct etcd_config {
  * be reached the copy of an earlier run serves (said in the log); when there is none, NULL with a
  * message in the arena. Holds data_dir/lock. The config is copied. */
 struct store *store_etcd_open(const struct etcd_config *config, struct arena *a, struct str *err);
+/* Only for calls, beside gateways that serve from it: no copy, no watch, no lock. */
+struct store *store_etcd_connect(const struct etcd_config *config, struct arena *a,
+                                 struct str *err);
 
 #endif

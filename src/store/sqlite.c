@@ -314,7 +314,8 @@ static bool migrate(struct sqlite *s, const char *path, struct arena *a, struct 
     return version == VERSION;
 }
 
-static bool database_open(struct sqlite *s, const char *path, struct arena *a, struct str *err)
+static bool database_open(struct sqlite *s, const char *path, bool reading, struct arena *a,
+                          struct str *err)
 {
     /* A small page cache: documents in use are in snapshots, not here. */
     static const char setup[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -326,6 +327,10 @@ static bool database_open(struct sqlite *s, const char *path, struct arena *a, s
         sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK) {
         *err = arena_printf(a, "%s cannot be opened: %s", path,
                             s->db ? sqlite3_errmsg(s->db) : "out of memory");
+        return false;
+    }
+    if (reading && number_of(s, "PRAGMA user_version") != VERSION) {
+        *err = arena_printf(a, "%s was made by another version of eclusa", path);
         return false;
     }
     if (!migrate(s, path, a, err))
@@ -355,7 +360,21 @@ struct store *store_sqlite_open(struct str data_dir, struct arena *a, struct str
     s->lock = lock;
     s->keep = (struct store_keep){.changes = KEEP_CHANGES, .age_ms = KEEP_AGE_MS};
     struct str path = arena_printf(a, "%.*s/eclusa.db", STR_ARG(data_dir));
-    if (!data_dir_file(path.p, a, err) || !database_open(s, path.p, a, err)) {
+    if (!data_dir_file(path.p, a, err) || !database_open(s, path.p, false, a, err)) {
+        sqlite_close(&s->store);
+        return NULL;
+    }
+    return &s->store;
+}
+
+struct store *store_sqlite_open_reading(struct str data_dir, struct arena *a, struct str *err)
+{
+    struct sqlite *s = mem_zero(sizeof(*s));
+    struct str path = arena_printf(a, "%.*s/eclusa.db", STR_ARG(data_dir));
+
+    s->store.ops = &sqlite_ops;
+    s->lock = -1;
+    if (!database_open(s, path.p, true, a, err)) {
         sqlite_close(&s->store);
         return NULL;
     }

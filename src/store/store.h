@@ -181,11 +181,13 @@ enum store_status store_put(struct store *s, struct str key, struct str value, i
 enum store_status store_del(struct store *s, struct str key, int64_t *revision, struct str *err);
 
 /* The most changes that one write may have, whatever the store. */
-enum { STORE_CHANGES_MAX = 200000 };
+enum { STORE_CHANGES_MAX = 1000000 };
 
 /* The embedded store: data_dir/eclusa.db, made when missing (mode 0600), the directory too when
  * only its last part is missing (0700). Holds data_dir/lock, so that no two gateways share a
  * directory. NULL with a message in the arena. */
 struct store *store_sqlite_open(struct str data_dir, struct arena *a, struct str *err);
+/* The same to be listed only, beside a gateway that may be using it: nothing is made or locked. */
+struct store *store_sqlite_open_reading(struct str data_dir, struct arena *a, struct str *err);
 
 #endif
