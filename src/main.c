@@ -329,6 +329,9 @@ static bool start_keeper(struct program *p)
     struct store *store = store_open(s, &p->arena, &p->err);
     if (!store)
         return fail(p, "store");
+    struct store_keep keep = {s->admin.enabled ? s->history.changes : 0, s->history.age_ms};
+    if (store->ops->keep)
+        store->ops->keep(store, &keep);
     struct document_codec *codec = NULL;
     struct secrets_config reading = {
         .ttl_ms = s->secret_ttl_ms, .retry_ms = s->secret_retry_ms, .ca = s->trusted_certificate};

@@ -687,6 +687,7 @@ static bool take_eclusa(struct loader *l, const struct raw_eclusa *raw)
 
     s->verify_upstreams = raw->upstream_tls_verify;
     s->http.max_headers = (unsigned)raw->max_headers;
+    s->history.changes = raw->history->changes;
     if (raw->server_header.p)
         s->server_header = raw->server_header;
     return take_size(l, "eclusa.max_header_bytes", raw->max_header_bytes, 1024, 1 << 20,
@@ -694,7 +695,8 @@ static bool take_eclusa(struct loader *l, const struct raw_eclusa *raw)
            take_size(l, "eclusa.max_uri_bytes", raw->max_uri_bytes, 64,
                      (int64_t)s->http.max_header_bytes, &s->http.max_uri_bytes) &&
            take_size(l, "eclusa.request_buffer_bytes", raw->request_buffer_bytes, 0, 64 << 20,
-                     &s->http.request_buffer);
+                     &s->http.request_buffer) &&
+           take_ms(l, "eclusa.history.age", raw->history->age, &s->history.age_ms);
 }
 
 /* The section as plugins see it: what is not set in proxy_cache is as APISIX has it, but for the

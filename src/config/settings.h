@@ -109,6 +109,12 @@ struct settings_encryption {
     unsigned nkeys;
 };
 
+/* How much of the store's history is kept, whichever is reached first. */
+struct settings_history {
+    int64_t changes; /* 0: none */
+    int64_t age_ms;  /* 0: any */
+};
+
 struct settings_dns {
     const struct str *servers; /* "1.1.1.1" or with port; none: /etc/resolv.conf */
     unsigned nservers;
@@ -139,6 +145,7 @@ struct settings {
     struct settings_http http;
     struct settings_dns dns;
     struct settings_encryption encryption;
+    struct settings_history history;
     int64_t secret_ttl_ms, secret_retry_ms; /* of what `$secret://` refers to */
 
     struct str server_header; /* of our responses; empty: none is sent */

@@ -458,6 +458,18 @@ static const struct fields deployment_fields = {
 /* ---- eclusa -----------------------------------------------------------------------------------
  */
 
+#define AT(member) .at = offsetof(struct raw_history, member)
+static const struct field history_rows[] = {
+    {"changes", FIELD_INT, AT(changes), .flags = FIELD_HAS_MIN, .max = 10000000, .def = "10000",
+     .doc = "Changes of documents that are kept with what was before and after, of which at most "
+            "128 MiB; 0: none, and nothing can be rolled back."},
+    {"age", MEASURE, AT(age), .def = "\"90d\"", .doc = "For how long; 0: for any time."},
+    {0},
+};
+#undef AT
+static const struct fields history_fields = {history_rows, .size = sizeof(struct raw_history),
+                                             .open = true};
+
 #define AT(member) .at = offsetof(struct raw_eclusa, member)
 static const struct field eclusa_rows[] = {
     {"data_dir", FIELD_STR, AT(data_dir), .def = "\"data\"", .min = 1, .max = 3000,
@@ -478,6 +490,7 @@ static const struct field eclusa_rows[] = {
             "is not retried once more of it has been sent (up to 64m)."},
     {"access_log_flush", MEASURE, AT(access_log_flush), .def = "\"3s\"",
      .doc = "No line waits longer in the access log's buffer."},
+    {"history", FIELD_OBJECT, AT(history), .fields = &history_fields, .def = "{}"},
     {0},
 };
 #undef AT

@@ -118,7 +118,13 @@ struct raw_nginx {
     struct raw_http *http;
 };
 
+struct raw_history {
+    int64_t changes;
+    struct str age;
+};
+
 struct raw_eclusa {
+    struct raw_history *history;
     struct str data_dir, server_header, max_header_bytes, max_uri_bytes, request_buffer_bytes,
         access_log_flush;
     bool upstream_tls_verify;

@@ -362,6 +362,7 @@ static void etcd_close(struct store *store)
     struct etcd *e = etcd_of(store);
 
     etcd_unwatch(store);
+    etcd_past_fini(e);
     etcd_client_free(e->caller);
     etcd_client_free(e->watcher);
     etcd_copy_close(e->copy);
@@ -380,6 +381,9 @@ static const struct store_ops etcd_ops = {
     .get = etcd_get,
     .list = etcd_list,
     .write = etcd_write,
+    .keep = etcd_keep,
+    .past = etcd_past,
+    .past_floor = etcd_past_floor,
     .next_revision = etcd_next_revision,
     .revision = etcd_last_revision,
     .load = etcd_load,
@@ -401,6 +405,7 @@ static struct etcd *etcd_make(const struct etcd_config *config)
         prefix.n--;
     e->prefix = arena_str(a, prefix);
     e->gen_id = arena_join(a, prefix, STR("/gen_id"));
+    etcd_past_init(e);
     e->watch_ms = config->watch_ms;
     e->resync_ms = config->resync_ms;
     e->options = (struct etcd_options){

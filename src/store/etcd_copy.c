@@ -4,12 +4,14 @@
 #include "store/etcd_copy.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/data_dir.h"
+#include "store/etcd_seen.h"
 #include "store/etcd_wire.h"
 
 enum { VERSION = 1, BUSY_MS = 2000 };
@@ -48,8 +50,9 @@ struct etcd_copy {
     sqlite3 *db;
     sqlite3_stmt *stmt[SQL_COUNT];
     char *path;
-    bool in_memory;
+    atomic_bool in_memory;
     int64_t revision, time;
+    struct etcd_seen seen;
 };
 
 /* ---- Statements --------------------------------------------------------------------------------
@@ -79,15 +82,22 @@ static bool run(struct etcd_copy *c, enum sql which)
 
 static bool prepare(struct etcd_copy *c)
 {
+    struct store_keep keep = c->seen.keep;
+
     for (int i = 0; i < SQL_COUNT; i++)
         if (sqlite3_prepare_v3(c->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &c->stmt[i],
                                NULL) != SQLITE_OK)
             return false;
+    if (!etcd_seen_open(&c->seen, c->db, c->revision))
+        return false;
+    if (c->in_memory)
+        c->seen.keep = keep;
     return true;
 }
 
 static void forget(struct etcd_copy *c)
 {
+    etcd_seen_close(&c->seen);
     for (int i = 0; i < SQL_COUNT; i++) {
         sqlite3_finalize(c->stmt[i]);
         c->stmt[i] = NULL;
@@ -133,6 +143,21 @@ bool etcd_copy_list(struct etcd_copy *c, struct str prefix,
     return !go || rc == SQLITE_DONE;
 }
 
+void etcd_copy_keep(struct etcd_copy *c, const struct store_keep *keep)
+{
+    c->seen.keep = *keep;
+}
+
+bool etcd_copy_in_memory(const struct etcd_copy *c)
+{
+    return c->in_memory;
+}
+
+const char *etcd_copy_path(const struct etcd_copy *c)
+{
+    return c->path;
+}
+
 void etcd_copy_walk(struct etcd_copy *c)
 {
     sqlite3_reset(c->stmt[SQL_WALK]);
@@ -173,7 +198,7 @@ static bool item_write(struct etcd_copy *c, const struct store_item *item)
 
 static bool batch_write(struct etcd_copy *c, const struct store_batch *batch, int64_t now)
 {
-    bool ok = run(c, SQL_BEGIN);
+    bool ok = run(c, SQL_BEGIN) && etcd_seen_take(&c->seen, batch, c->revision);
 
     for (size_t i = 0; i < batch->n && ok; i++)
         ok = item_write(c, &batch->items[i]);
@@ -276,11 +301,11 @@ static bool database_open(struct etcd_copy *c, struct str source)
     int64_t version = number_of(c, "PRAGMA user_version");
     if (version != 0 && (version != VERSION || !is_of(c, source)))
         return false;
-    if ((version == 0 && !fill(c, source)) || !prepare(c))
+    if (version == 0 && !fill(c, source))
         return false;
     c->revision = number_of(c, "SELECT revision FROM state");
     c->time = number_of(c, "SELECT time FROM state");
-    return c->revision >= 0;
+    return c->revision >= 0 && prepare(c);
 }
 
 static void files_remove(const char *path, struct arena *a)

@@ -30,6 +30,12 @@ bool etcd_copy_list(struct etcd_copy *c, struct str prefix,
                     bool (*each)(void *arg, const struct store_item *item), void *arg,
                     struct str *err);
 
+/* How much is kept of what was seen (etcd_seen.h). */
+void etcd_copy_keep(struct etcd_copy *c, const struct store_keep *keep);
+/* The file is not written any more. From any thread. */
+bool etcd_copy_in_memory(const struct etcd_copy *c);
+const char *etcd_copy_path(const struct etcd_copy *c);
+
 /* A walk over all keys in the order of their bytes, without values. The copy must not be changed
  * meanwhile. */
 void etcd_copy_walk(struct etcd_copy *c);

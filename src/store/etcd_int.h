@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "store/etcd_client.h"
 #include "store/etcd_copy.h"
+#include "store/etcd_seen.h"
 #include "store/store.h"
 
 /* etcd takes 128 operations at once unless it is told otherwise (--max-txn-ops); one is the
@@ -23,6 +24,13 @@ struct etcd {
     int lock;
     struct etcd_client *caller; /* the keeper's thread's */
     char message[600];
+
+    /* The history, on the keeper's thread. */
+    struct str past_prefix; /* "/eclusa/history/apisix/" */
+    struct store_keep keep;
+    bool past_denied;              /* our user may not write there */
+    int64_t until_trim;            /* writes */
+    struct etcd_seen_reader *seen; /* NULL: not opened yet */
 
     struct etcd_client *watcher; /* these are the watching thread's, once it runs */
     struct etcd_copy *copy;
@@ -54,5 +62,24 @@ enum store_status etcd_garbled(struct str *err);
  */
 
 enum store_status etcd_write(struct store *store, struct store_write *w, struct str *err);
+
+/* ---- etcd_past.c: the history. Who writes puts down what he does beside the documents, in the
+ * same transaction; what others do is known from the watch. ----
+ */
+
+void etcd_past_init(struct etcd *e);
+void etcd_past_fini(struct etcd *e);
+/* Entries are written. */
+bool etcd_past_is_on(const struct etcd *e);
+/* Adds the entry of a write; `before` is of each change. */
+void etcd_past_add(struct etcd *e, json_t *txn, const struct store_write *w,
+                   const struct store_item *before, struct arena *a);
+/* After a write: takes away entries beyond the bounds, from time to time. */
+void etcd_past_trim(struct etcd *e);
+void etcd_keep(struct store *store, const struct store_keep *keep);
+enum store_status etcd_past(struct store *store, const struct store_past_query *q,
+                            bool (*each)(void *arg, const struct store_past *past), void *arg,
+                            struct str *err);
+enum store_status etcd_past_floor(struct store *store, int64_t *revision, struct str *err);
 
 #endif

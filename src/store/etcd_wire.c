@@ -75,6 +75,11 @@ json_t *etcd_put_request(struct str key, struct str value)
     return json_pack("{soso}", "key", bytes_json(key), "value", bytes_json(value));
 }
 
+json_t *etcd_delete_request(struct str key, struct str end)
+{
+    return json_pack("{soso}", "key", bytes_json(key), "range_end", bytes_json(end));
+}
+
 json_t *etcd_watch_request(struct str key, struct str end, int64_t from_revision)
 {
     return json_pack("{s{sososo}}", "create_request", "key", bytes_json(key), "range_end",
@@ -236,6 +241,6 @@ struct str etcd_error_read(const json_t *reply, int *code)
     if (str_eq(text, STR("etcdserver: user name is empty")))
         return STR("insufficient credentials code: 401");
     if (str_eq(text, STR("etcdserver: permission denied")))
-        return STR("etcd forbidden code: 403");
+        return STR(ETCD_FORBIDDEN);
     return text;
 }

@@ -29,6 +29,8 @@ struct etcd_range {
 
 json_t *etcd_range_request(const struct etcd_range *r);
 json_t *etcd_put_request(struct str key, struct str value);
+/* Of the keys from `key` up to `end`. */
+json_t *etcd_delete_request(struct str key, struct str end);
 json_t *etcd_watch_request(struct str key, struct str end, int64_t from_revision);
 json_t *etcd_login_request(struct str user, struct str password);
 json_t *etcd_grant_request(int64_t ttl_s);
@@ -76,6 +78,8 @@ struct etcd_event {
 /* A message of a watch; false: it is none, *reason of an error message is set. */
 bool etcd_event_read(const json_t *message, struct arena *a, struct etcd_event *out);
 
+/* What it says when the user may not do what was asked for. */
+#define ETCD_FORBIDDEN "etcd forbidden code: 403"
 /* What an error reply says, in APISIX's words where it has some (apisix/core/etcd.lua); absent: it
  * is no error. *code gets the gRPC status. */
 struct str etcd_error_read(const json_t *reply, int *code);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes to etcd: what is there is read, then all changes are made in one transaction that happens
  * only if it is still so. */
-#include <stdio.h>
-
-#include "base/mem.h"
+#include "base/log.h"
 #include "base/panic.h"
 #include "store/etcd_int.h"
 #include "store/etcd_wire.h"
@@ -92,9 +90,9 @@ static enum store_status leases_take(struct attempt *t)
     return STORE_OK;
 }
 
-static enum store_status commit(struct attempt *t)
+static json_t *txn_make(struct attempt *t, bool past)
 {
-    struct store_write *w = t->w;
+    const struct store_write *w = t->w;
     json_t *txn = etcd_txn_request();
 
     for (size_t i = 0; i < w->n; i++) {
@@ -105,7 +103,33 @@ static enum store_status commit(struct attempt *t)
         else
             etcd_txn_delete(txn, key);
     }
-    json_t *reply = etcd_ask(t->e, true, "/v3/kv/txn", txn, t->err);
+    if (past)
+        etcd_past_add(t->e, txn, w, t->before, &t->arena);
+    return txn;
+}
+
+/* A user who may write APISIX's keys may not be allowed to write the history's. */
+static json_t *txn_send(struct attempt *t)
+{
+    bool past = etcd_past_is_on(t->e);
+    json_t *reply = etcd_ask(t->e, true, "/v3/kv/txn", txn_make(t, past), t->err);
+
+    if (reply || !past || !str_eq(*t->err, STR(ETCD_FORBIDDEN)))
+        return reply;
+    reply = etcd_ask(t->e, true, "/v3/kv/txn", txn_make(t, false), t->err);
+    if (reply) {
+        log_warn("etcd: our user may not write %.*s: the history is not kept",
+                 STR_ARG(t->e->past_prefix));
+        t->e->past_denied = true;
+    }
+    return reply;
+}
+
+static enum store_status commit(struct attempt *t)
+{
+    struct store_write *w = t->w;
+    json_t *reply = txn_send(t);
+
     if (!reply)
         return STORE_FAILED;
     bool done = json_is_true(json_object_get(reply, "succeeded"));
@@ -165,5 +189,7 @@ enum store_status etcd_write(struct store *store, struct store_write *w, struct 
         status = attempt(&t);
     while (status == STORE_CONFLICT && may_repeat(&t, ++tries));
     arena_fini(&t.arena);
+    if (status == STORE_OK)
+        etcd_past_trim(t.e);
     return status;
 }
