@@ -39,6 +39,7 @@ struct program {
     struct settings *settings;
     struct log_writer *log_writer;
     struct jobs *jobs;
+    bool hung;                     /* one of them did not end when a worker should */
     const struct plugin **plugins; /* those that are enabled; NULL-ended */
     unsigned started;              /* of them, how many have been started */
     struct keepalive keepalive;    /* default of keepalive_pool */
@@ -644,29 +645,44 @@ static void serve(struct program *p, const sigset_t *signals)
     for (unsigned i = 0; i < p->nworkers; i++)
         sig == SIGINT ? worker_stop(p->workers[i]) : worker_drain(p->workers[i]);
     for (unsigned i = 0; i < p->nworkers; i++)
-        worker_join(p->workers[i]);
+        p->hung |= !worker_join(p->workers[i]);
     if (p->prober)
         prober_stop(p->prober);
 }
 
+static void stop_logs(struct program *p)
+{
+    if (!p->log_writer)
+        return;
+    log_writer_errors_to(p->log_writer, NULL, LOG_WARN);
+    log_writer_stop(p->log_writer);
+}
+
+/* What is stored is safe, and what was logged is written. What the job may look at is not freed; it
+ * goes with the process. */
+static void leave_job(struct program *p)
+{
+    keeper_end(p->keeper);
+    log_error("a job hangs, most likely in a read or write of a file: leaving without it");
+    stop_logs(p);
+    _exit(0);
+}
+
 static void stop(struct program *p)
 {
+    if (p->hung || !jobs_end(p->jobs, WORKER_JOBS_MS))
+        leave_job(p);
     if (p->admin)
         admin_free(p->admin);
     if (p->keeper)
         keeper_stop(p->keeper);
-    if (p->jobs)
-        jobs_free(p->jobs);
     stop_plugins(p);
     peers_free(p->config.peers);
     SSL_CTX_free(p->config.tls_verified);
     SSL_CTX_free(p->config.tls_unverified);
     tls_server_free(p->config.tls);
     free(p->listening);
-    if (p->log_writer) {
-        log_writer_errors_to(p->log_writer, NULL, LOG_WARN);
-        log_writer_stop(p->log_writer);
-    }
+    stop_logs(p);
 }
 
 static int command_run(struct program *p)

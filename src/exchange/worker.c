@@ -96,10 +96,12 @@ static void on_empty(void *owner)
     stop_if_done(owner);
 }
 
+/* What is left then are jobs that cannot be called off: a moment for them too. */
 static void end_now(struct worker *w)
 {
-    w->thread.draining = true;
+    w->thread.draining = w->closed = true;
     server_close(w->server);
+    loop_timer(&w->thread.loop, &w->drain_timer, WORKER_JOBS_MS);
     stop_if_done(w);
 }
 
@@ -107,6 +109,13 @@ static void on_drain_over(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, drain_timer);
 
+    if (w->closed) {
+        log_error("worker %u: %u jobs did not end in time and are left behind", w->thread.index,
+                  w->jobs);
+        w->hung = true;
+        loop_stop(&w->thread.loop);
+        return;
+    }
     log_warn("worker %u: %u connections did not end in time and are closed", w->thread.index,
              server_connections(w->server));
     end_now(w);
@@ -293,8 +302,14 @@ static void worker_free(struct worker *w)
     free(w);
 }
 
-void worker_join(struct worker *w)
+bool worker_join(struct worker *w)
 {
     pthread_join(w->id, NULL);
+    if (w->hung) {
+        if (w->access)
+            log_buffer_free(w->access);
+        return false;
+    }
     worker_free(w);
+    return true;
 }

@@ -81,6 +81,8 @@ struct worker {
     _Atomic uint64_t serving; /* its version; 0: the thread does not run */
     unsigned exchanges, jobs; /* under way */
     struct timer drain_timer;
+    bool closed; /* its connections are closed; only jobs may be left */
+    bool hung;   /* and these did not end in time */
     pthread_t id;
     struct time_cache time_local, time_iso8601;
     struct log_buffer *access; /* NULL: no access log */
@@ -107,12 +109,15 @@ uint64_t worker_serving(const struct worker *w);
  * dropped. What is behind the pointers is copied. */
 void worker_listen(struct worker *w, const struct listen_change *change, const int *sockets);
 /* From another thread: stop accepting, finish what runs, give the clients their last bytes, end
- * within drain_ms. */
+ * within drain_ms and what worker_stop may take. */
 void worker_drain(struct worker *w);
-/* From another thread: end now, that is as soon as jobs that cannot be called off are done. */
+/* From another thread: end now, that is as soon as jobs that cannot be called off are done, and
+ * WORKER_JOBS_MS later at the latest. */
+enum { WORKER_JOBS_MS = 2000 };
 void worker_stop(struct worker *w);
-/* Waits for the thread's end, and frees. */
-void worker_join(struct worker *w);
+/* Waits for the thread's end, and frees. False: a job hangs, so the worker, and all that it shares
+ * with others, must stay until the process ends. */
+bool worker_join(struct worker *w) __attribute__((warn_unused_result));
 
 /* For exchanges: borrow and give back the current snapshot. */
 struct hold *worker_hold(struct worker *w);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/os_thread.h"
@@ -107,13 +108,39 @@ void jobs_run(struct jobs *p, struct job *j)
     pthread_mutex_unlock(&p->mutex);
 }
 
-void jobs_free(struct jobs *p)
+/* No thread is started any more. */
+static void stop(struct jobs *p)
 {
     pthread_mutex_lock(&p->mutex);
     p->stopping = true;
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->mutex);
-    /* No thread is started any more. */
+}
+
+bool jobs_end(struct jobs *p, int64_t ms)
+{
+    struct timespec until;
+
+    stop(p);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (p->started) {
+        if (pthread_clockjoin_np(p->threads[p->started - 1], NULL, CLOCK_MONOTONIC, &until) != 0)
+            return false;
+        p->started--;
+    }
+    jobs_free(p);
+    return true;
+}
+
+void jobs_free(struct jobs *p)
+{
+    stop(p);
     for (unsigned i = 0; i < p->started; i++)
         pthread_join(p->threads[i], NULL);
     ASSERT(!p->first);

@@ -20,6 +20,9 @@ struct job {
 struct jobs *jobs_new(unsigned threads);
 /* Finishes what is queued (its done messages are posted), ends the threads, frees. */
 void jobs_free(struct jobs *p);
+/* The same, but gives up after ms: false, and the pool and what its jobs look at must stay until
+ * the process ends. */
+bool jobs_end(struct jobs *p, int64_t ms) __attribute__((warn_unused_result));
 /* Queues the job; from any thread. */
 void jobs_run(struct jobs *p, struct job *j);
 

@@ -148,8 +148,9 @@ static bool answers_304(struct exchange *ex, const struct cache_entry *e)
                               find_header(e, STR("ETag")), find_header(e, STR("Last-Modified")));
 }
 
-/* Takes the reference to the entry. */
-static enum verdict serve(struct exchange *ex, const struct cache_conf *c, struct cache_entry *e)
+/* release(arg) lets the entry go. */
+static enum verdict serve(struct exchange *ex, const struct cache_conf *c,
+                          const struct cache_entry *e, void (*release)(void *arg), void *arg)
 {
     bool unmodified = answers_304(ex, e);
     int64_t age = e->facts.age_s + (ex_wall_ms(ex) - e->facts.stored_ms) / 1000;
@@ -157,7 +158,7 @@ static enum verdict serve(struct exchange *ex, const struct cache_conf *c, struc
     size_t at = 0;
 
     enum verdict v = reply_shared(ex, unmodified ? 304 : (int)e->facts.status,
-                                  unmodified ? STR("") : e->body, entry_drop, e);
+                                  unmodified ? STR("") : e->body, release, arg);
     while (entry_header(e, &at, &name, &value)) {
         if (c->hide_cache_headers && cache_header_is_hidden(name))
             continue;
@@ -246,13 +247,14 @@ static enum verdict loaded(struct exchange *ex, const struct cache_conf *c, stru
 {
     struct load *l = f->load;
 
-    /* What was borrowed for it is in use until its last byte is sent. */
-    ex_on_end(ex, load_free, l);
     /* The hash stands for the key; a file may have been put in another's place. */
-    if (!l->entry || !str_eq(l->entry->key, f->key))
+    if (!l->entry || !str_eq(l->entry->key, f->key)) {
+        ex_on_end(ex, load_free, l);
         return miss(ex, c, "MISS", cc);
+    }
     f->storable = false;
-    return serve(ex, c, entry_get(l->entry));
+    /* What was borrowed for it is in use until its last byte is sent. */
+    return serve(ex, c, l->entry, load_free, l);
 }
 
 /* ---- The phases -------------------------------------------------------------------------------
@@ -287,7 +289,7 @@ static enum verdict look_up(struct exchange *ex, const struct cache_conf *c, str
     }
     if (found.entry) {
         f->storable = false;
-        return serve(ex, c, found.entry);
+        return serve(ex, c, found.entry, entry_drop, found.entry);
     }
     if (zone_borrow(c->zone, (size_t)found.bytes))
         return load_start(ex, f, c->zone, &found);

@@ -489,7 +489,7 @@ int64_t keeper_stale_ms(const struct keeper *k)
     return ops->stale_ms ? ops->stale_ms(k->store) : 0;
 }
 
-void keeper_stop(struct keeper *k)
+void keeper_end(struct keeper *k)
 {
     if (k->store->ops->unwatch)
         k->store->ops->unwatch(k->store);
@@ -501,5 +501,10 @@ void keeper_stop(struct keeper *k)
     pthread_mutex_unlock(&k->mutex);
     pthread_join(k->thread, NULL);
     ASSERT(!k->first);
+}
+
+void keeper_stop(struct keeper *k)
+{
+    keeper_end(k);
     keeper_free(k);
 }

@@ -31,6 +31,8 @@ void keeper_watch(struct keeper *k);
 /* Runs what is queued, ends the thread, closes the store, frees the builder. Nobody may post any
  * more, and the snapshots must have been given back. */
 void keeper_stop(struct keeper *k);
+/* The same for a process that ends with snapshots still held: nothing is closed or freed. */
+void keeper_end(struct keeper *k);
 
 /* The newest snapshot (after keeper_start: the first), with a reference for the caller; from any
  * thread. */

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM under load: what was accepted is answered, what streams goes on to its end, nobody new is let in."""
+import glob
+import os
 import signal
 import socket
 import threading
@@ -218,3 +220,29 @@ def test_restart_under_load(gw, upstream):
         assert exit_code(gw) == 0
         gw.start()
         assert gw.get("/").text == "whole", "the first request is answered by what was stored"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_hung_job(make_gw, upstream, sig):
+    """A stored file that can be opened but not read (here a pipe that nobody writes): the request waits for it, the
+    end of the process does not, and what was logged is there."""
+    gw = make_gw(nginx_config={"worker_shutdown_timeout": "1s"})
+    gw.route("/*", upstream, {"proxy-cache": {"cache_strategy": "disk", "cache_zone": "disk_cache_one", "cache_ttl": 60}})
+    assert gw.get("/a").headers.get("Apisix-Cache-Status") == "MISS"
+    gw.restart()                                    # forgets what it has in memory
+    zone = os.path.join(gw.data_dir, "disk_cache_one")
+    stored = wire.wait_until("the stored file", lambda: [p for p in glob.glob(f"{zone}/**", recursive=True) if os.path.isfile(p)])
+    os.unlink(stored[0])
+    os.mkfifo(stored[0])
+    with gw.connect() as w, gw.connect() as other:
+        w.request("GET", "/a")
+        other.request("GET", "/b")
+        assert other.response().status == 200
+        began = time.monotonic()
+        gw.process.send_signal(sig)
+        assert gw.process.wait(15) == 0
+        assert time.monotonic() - began < 10
+        assert w.closed()
+    gw.process = None
+    assert "a job hangs" in gw.log and "did not end in time" in gw.log
+    assert any("/a" in line for line in gw.access_log) and any("/b" in line for line in gw.access_log)
