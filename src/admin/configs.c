@@ -58,28 +58,42 @@ static json_t *config_none(struct call *c)
     return none;
 }
 
-void configs_get(struct call *c)
+static void reply_yaml(struct call *c, struct str text)
 {
-    json_t *config = json_incref(store_whole_config(keeper_store(c->keeper)));
-    bool yaml = str_starts(c->accept, STR("application/yaml"));
-    struct buf text;
+    json_t *config = json_loadb(text.p, text.n, 0, NULL);
+    struct buf out;
 
-    if (!config)
-        config = config_none(c);
-    headers_add(c, config);
-    if (!yaml) {
-        reply_json(c, 200, config);
-        return;
-    }
-    buf_init(&text, TEXT_MAX);
-    if (yaml_write(config, &text)) {
-        reply_bare(c, 200, arena_str(c->a, str_trim(buf_str(&text))));
+    buf_init(&out, TEXT_MAX);
+    if (yaml_write(config, &out)) {
+        reply_bare(c, 200, arena_str(c->a, str_trim(buf_str(&out))));
         c->reply->content_type = STR("application/yaml");
     } else {
         reply_error(c, 500, "failed to encode yaml");
     }
-    buf_fini(&text);
+    buf_fini(&out);
     json_decref(config);
+}
+
+void configs_get(struct call *c)
+{
+    struct store *store = keeper_store(c->keeper);
+    struct str text = store_whole_text(store);
+
+    headers_add(c, store_whole_head(store));
+    /* Asked often, to see whether something has changed. */
+    if (str_eq(c->method, STR("HEAD"))) {
+        reply_empty(c, 200);
+        return;
+    }
+    if (!text.p) {
+        json_t *none = config_none(c);
+        text = document_text(c->a, none);
+        json_decref(none);
+    }
+    if (str_starts(c->accept, STR("application/yaml")))
+        reply_yaml(c, text);
+    else
+        reply_bare(c, 200, arena_join(c->a, text, STR("\n")));
 }
 
 /* ---- PUT ---------------------------------------------------------------------------------------
@@ -142,7 +156,7 @@ static bool config_check(struct call *c, json_t *given)
     return !first;
 }
 
-static void config_store(struct call *c, json_t *config)
+static void config_store(struct call *c, const json_t *config)
 {
     struct store *store = keeper_store(c->keeper);
     struct store_batch *changes;
@@ -153,14 +167,21 @@ static void config_store(struct call *c, json_t *config)
         return;
     }
     keeper_changed(c->keeper, changes);
-    headers_add(c, store_whole_config(store));
+    headers_add(c, store_whole_head(store));
     reply_empty(c, 202);
+}
+
+static bool is_known(const json_t *head, struct str digest)
+{
+    const char *known = json_string_value(json_object_get(head, DIGEST));
+
+    return known && str_eq(digest, str_of(known));
 }
 
 void configs_put(struct call *c)
 {
-    const json_t *before = store_whole_config(keeper_store(c->keeper));
-    const char *digest = json_string_value(json_object_get(before, DIGEST));
+    struct store *store = keeper_store(c->keeper);
+    struct str text = store_whole_text(store);
 
     if (!c->digest.p) {
         reply_error(c, 400, "missing digest header");
@@ -169,13 +190,15 @@ void configs_put(struct call *c)
     json_t *given = configs_body(c);
     if (!given)
         return;
-    if (digest && str_eq(c->digest, str_of(digest))) {
-        json_decref(given);
+    if (is_known(store_whole_head(store), c->digest)) {
         reply_empty(c, 204);
-        return;
+    } else if (config_check(c, given)) {
+        json_t *before = text.p ? json_loadb(text.p, text.n, 0, NULL) : NULL;
+        json_t *config = config_merge(c, before, given);
+        if (config)
+            config_store(c, config);
+        json_decref(config);
+        json_decref(before);
     }
-    json_t *config = config_check(c, given) ? config_merge(c, before, given) : NULL;
     json_decref(given);
-    if (config)
-        config_store(c, config);
 }

@@ -229,7 +229,7 @@ static void brought_apply(void *arg, struct keeper *k)
 void keeper_changed(struct keeper *k, struct store_batch *batch)
 {
     batch_apply(k, batch);
-    k->trim |= store_batch_is_large(batch);
+    k->trim = true; /* it came with all that has not changed */
     store_batch_free(batch);
     keeper_publish(k);
 }

@@ -22,7 +22,8 @@ struct whole {
     struct seal *seal;
     int lock;
     char *path, *path_new; /* of the copy */
-    json_t *config;        /* NULL: none */
+    struct str text;       /* JSON, on the heap; absent: none */
+    json_t *head;          /* of its members those that are no lists; NULL: none */
     json_t *indexes;       /* modifiedIndex of the documents that came with one, by key */
     struct store_batch *documents;
     int64_t revision;
@@ -77,13 +78,13 @@ static enum store_status failed(struct whole *w, struct str *err, const char *wh
     return STORE_FAILED;
 }
 
-static enum store_status copy_write(struct whole *w, const json_t *config, struct str *err)
+static enum store_status copy_write(struct whole *w, struct str plain, struct str *err)
 {
     enum store_status status = STORE_OK;
     struct arena a;
 
     arena_init(&a, NULL);
-    struct str text = seal_close(w->seal, &a, document_text(&a, config));
+    struct str text = seal_close(w->seal, &a, plain);
     int fd = open(w->path_new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         status = failed(w, err, "open");
@@ -164,33 +165,55 @@ static void indexes_keep(const struct whole *w, struct store_batch *new, const j
     }
 }
 
-enum store_status store_whole_replace(struct store *s, json_t *config, struct store_batch **changes,
-                                      struct str *err)
+/* As text: its values take many times as much, and are seldom asked for. */
+static void text_keep(struct whole *w, struct str text, const json_t *config)
 {
-    struct whole *w = whole_of(s);
-    enum store_status status = copy_write(w, config, err);
-    json_t *indexes = json_object();
+    const char *name;
+    json_t *value;
 
-    if (status != STORE_OK) {
-        json_decref(config);
-        json_decref(indexes);
-        return status;
+    free((char *)(uintptr_t)w->text.p);
+    json_decref(w->head);
+    w->text = str_make(str_dup(text), text.n);
+    w->head = json_object();
+    json_object_foreach((json_t *)(uintptr_t)config, name, value)
+    {
+        if (!json_is_array(value))
+            json_object_set(w->head, name, value);
     }
-    struct store_batch *new = store_file_documents(config, indexes);
-    indexes_keep(w, new, indexes);
-    *changes = store_batch_compare(w->documents, new, ++w->revision);
-    store_batch_free(w->documents);
-    json_decref(w->config);
-    json_decref(w->indexes);
-    w->documents = new;
-    w->config = config;
-    w->indexes = indexes;
-    return STORE_OK;
 }
 
-json_t *store_whole_config(struct store *s)
+enum store_status store_whole_replace(struct store *s, const json_t *config,
+                                      struct store_batch **changes, struct str *err)
 {
-    return whole_of(s)->config;
+    struct whole *w = whole_of(s);
+    struct arena a;
+
+    arena_init(&a, NULL);
+    struct str text = document_text(&a, config);
+    enum store_status status = copy_write(w, text, err);
+    if (status == STORE_OK) {
+        json_t *indexes = json_object();
+        struct store_batch *new = store_file_documents(config, indexes);
+        indexes_keep(w, new, indexes);
+        *changes = store_batch_compare(w->documents, new, ++w->revision);
+        store_batch_free(w->documents);
+        json_decref(w->indexes);
+        w->documents = new;
+        w->indexes = indexes;
+        text_keep(w, text, config);
+    }
+    arena_fini(&a);
+    return status;
+}
+
+struct str store_whole_text(struct store *s)
+{
+    return whole_of(s)->text;
+}
+
+const json_t *store_whole_head(struct store *s)
+{
+    return whole_of(s)->head;
 }
 
 /* ---- Calls -------------------------------------------------------------------------------------
@@ -247,7 +270,8 @@ static void whole_close(struct store *store)
 {
     struct whole *w = whole_of(store);
 
-    json_decref(w->config);
+    free((char *)(uintptr_t)w->text.p);
+    json_decref(w->head);
     json_decref(w->indexes);
     if (w->documents)
         store_batch_free(w->documents);
@@ -289,10 +313,17 @@ struct store *store_whole_open(struct str data_dir, struct seal *seal, struct ar
     }
     w->path = str_dup(arena_printf(a, "%.*s/configs", STR_ARG(data_dir)));
     w->path_new = str_dup(arena_printf(a, "%.*s/configs.new", STR_ARG(data_dir)));
-    w->config = copy_read(w);
     w->indexes = json_object();
-    w->documents = store_file_documents(w->config, w->indexes);
-    w->revision = w->config ? 1 : 0;
+    json_t *config = copy_read(w);
+    w->documents = store_file_documents(config, w->indexes);
+    w->revision = config ? 1 : 0;
+    if (config) {
+        struct arena text;
+        arena_init(&text, NULL);
+        text_keep(w, document_text(&text, config), config);
+        arena_fini(&text);
+        json_decref(config);
+    }
     for (size_t i = 0; i < w->documents->n; i++)
         w->documents->items[i].modified = w->documents->items[i].created = 1;
     return &w->store;

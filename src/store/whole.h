@@ -17,14 +17,17 @@ struct store *store_whole_open(struct str data_dir, struct seal *seal, struct ar
 
 /* The store is one of these. */
 bool store_is_whole(const struct store *s);
-/* What was given last: lists by collection, and further members, which the store keeps without
- * looking at them; borrowed until the next store_whole_replace. NULL: nothing has been given. */
-json_t *store_whole_config(struct store *s);
-/* Takes another one (a reference is taken over). An item that carries the modifiedIndex that the
+/* What was given last, as JSON text: lists by collection, and further members, which the store
+ * keeps without looking at them; borrowed until the next store_whole_replace. Absent: nothing has
+ * been given. */
+struct str store_whole_text(struct store *s);
+/* Those further members alone, borrowed as well; NULL: nothing has been given. */
+const json_t *store_whole_head(struct store *s);
+/* Takes another one, which is borrowed. An item that carries the modifiedIndex that the
  * document of its id came with stays as it was (APISIX: config_yaml.lua). When STORE_OK is returned
  * the copy is on the disk, and *changes gets what differs, for keeper_changed; else nothing has
  * changed. */
-enum store_status store_whole_replace(struct store *s, json_t *config, struct store_batch **changes,
-                                      struct str *err);
+enum store_status store_whole_replace(struct store *s, const json_t *config,
+                                      struct store_batch **changes, struct str *err);
 
 #endif
