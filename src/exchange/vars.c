@@ -314,6 +314,8 @@ static struct str v_plain(struct exchange *ex, struct str arg)
         {{"llm_reasoning_tokens", 20}, {"0", 1}},
         {{"llm_content_risk_level", 22}, {"", 0}},
         {{"rate_limiting_info", 18}, {"", 0}},
+        {{"upstream_upgrade", 16}, {"", 0}},
+        {{"upstream_connection", 19}, {"", 0}},
         {{"resp_body", 9}, {"", 0}},
     };
     struct str given = v_set(ex, arg);
