@@ -6,7 +6,9 @@
 #include "../unit/config/fake_plugins.h"
 
 #include "base/panic.h"
+#include "config/checks.h"
 #include "config/router.h"
+#include "http/h1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,6 +24,25 @@ static bool pass(void *arg, const struct route *route)
 {
     (void)arg;
     return route->about->vars != NULL;
+}
+
+/* What a probe is made of can be sent, and would come some time. */
+static void look_at_checks(const struct snapshot *s)
+{
+    for (uint32_t i = 0; i < s->checks.n; i++)
+        ASSERT(s->checks.slots[i] < s->nupstreams && s->checks.since < s->version);
+    for (uint32_t slot = 0; slot < s->nupstreams; slot++) {
+        const struct checks *c = s->upstreams[slot] ? s->upstreams[slot]->checks : NULL;
+        if (!c)
+            continue;
+        ASSERT(s->upstreams[slot]->peers && c->concurrency > 0 && c->timeout_ms > 0);
+        ASSERT(c->unhealthy_ms > 0 && (c->healthy_ms > 0 || c->has_passive));
+        ASSERT(str_starts(c->path, STR("/")) && c->nheaders <= CHECK_HEADERS_MAX);
+        for (size_t i = 0; i < c->path.n; i++)
+            ASSERT((unsigned char)c->path.p[i] > ' ' && c->path.p[i] != 0x7f);
+        for (unsigned i = 0; i < c->nheaders; i++)
+            ASSERT(h1_token_ok(c->headers[i].key) && h1_value_ok(c->headers[i].value));
+    }
 }
 
 /* Goes over what an exchange would touch. */
@@ -52,6 +73,7 @@ static void look(const struct snapshot *s)
     if (c)
         ASSERT(snapshot_consumer(s, c->consumer->username) == c->consumer);
     ASSERT(bytes < 1u << 30);
+    look_at_checks(s);
 }
 
 static enum kind kind_of(char letter)

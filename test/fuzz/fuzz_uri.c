@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "http/h1.h"
 #include "http/uri.h"
+#include "upstream/fetch.h"
 
 static void check_path(struct str raw, struct arena *a)
 {
@@ -86,6 +87,18 @@ static void check_host(struct str s)
     MUST(port == v);
 }
 
+/* What a plugin may be told to ask. */
+static void check_url(struct str s, struct arena *a)
+{
+    const struct fetch_target *t = fetch_target_new(a, s, NULL);
+
+    if (!t)
+        return;
+    MUST(t->host.n && t->port && uri_host_ok(t->authority) && str_starts(t->uri, STR("/")));
+    for (size_t i = 0; i < t->uri.n; i++)
+        MUST((unsigned char)t->uri.p[i] > ' ' && t->uri.p[i] != 0x7f && t->uri.p[i] != '#');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a;
@@ -96,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_path(in, &a);
     check_coding(in, &a);
     check_query(in);
+    check_url(in, &a);
     if (size)
         check_host(in);
     arena_fini(&a);
