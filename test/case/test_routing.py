@@ -226,3 +226,48 @@ def test_post_arg_paths_are_checked(gw, upstream):
                                              "upstream": {"type": "roundrobin", "nodes": {upstream.node: 1}}})
         assert reply.status == 400
         assert f"failed to validate the 'vars' expression: invalid expression \\\"$.{key}\\\" {why}" in reply.text
+
+
+def test_client_that_waits_to_be_asked_for_the_body(gw, upstream):
+    by_vars(gw, upstream, openai=[["post_arg.model", "==", "openai"]])
+    body = b'{"model":"openai"}'
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(body))
+        assert w.head().status == 100
+        w.send(body)
+        assert w.response().headers.get("X-Route") == "openai"
+    assert upstream.requests[-1].body == body
+
+
+def test_body_that_does_not_come(make_gw, upstream):
+    gw = make_gw(nginx_config={"http": {"client_body_timeout": "1s"}})
+    by_vars(gw, upstream, a=[["post_arg.a", "==", "1"]])
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        assert w.response().status == 408
+    assert upstream.requests == []
+
+
+def test_consumers_plugins_that_ask_for_the_body(gw, upstream):
+    """The consumer is known only after the first plugins have run: its plugins wait for the body then."""
+    gw.put("consumers", {"username": "ann", "plugins": {
+        "key-auth": {"key": "k"}, "response-rewrite": {"headers": {"set": {"X-Model": "$post_arg.model"}}}}})
+    gw.route("/*", upstream, {"key-auth": {}})
+    with gw.connect() as w:
+        w.send(b"POST / HTTP/1.1\r\nHost: a\r\napikey: k\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n")
+        w.send(b'{"model":"m"}', True)
+        assert w.response().headers.get("X-Model") == "m"
+    assert upstream.requests[-1].body == b'{"model":"m"}'
+
+
+def test_retry_of_a_request_whose_body_was_held(gw, make_upstream):
+    good, bad = make_upstream(), make_upstream()
+    by_vars(gw, good, none=[["post_arg.none", "==", "1"]])
+    gw.put("routes/9", {"uri": "/*", "priority": 9, "vars": [["post_arg.a", "==", "1"]], "upstream": {
+        "type": "roundrobin", "retries": 1, "nodes": [
+            {"host": "127.0.0.1", "port": bad.port, "weight": 1, "priority": 1},
+            {"host": "127.0.0.1", "port": good.port, "weight": 1, "priority": 0}]}})
+    bad.stop()
+    assert gw.request("PUT", "/", JSON, b'{"a": "1"}').status == 200
+    assert good.requests[-1].body == b'{"a": "1"}'
