@@ -83,6 +83,27 @@ def test_down_and_up_again(gw, pair):
     assert served_by(gw, pair) == [4, 4]
 
 
+@pytest.mark.parametrize("fields", [{"type": "least_conn"}, {"type": "ewma"},
+                                    {"type": "chash", "key": "arg_k"}], ids=lambda f: f["type"])
+def test_down_is_not_chosen(gw, make_upstream, fields):
+    """However the upstream balances; and when it is up again, it is chosen again."""
+    ups = [make_upstream() for _ in range(3)]
+    answer(ups[1], 500)
+    gw.put("upstreams/1", balanced(*ups, checks=active(), **fields))
+    gw.put("routes/1", {"uri": "/*", "upstream_id": 1})
+    wait_status(gw, ups[1], "unhealthy")
+
+    def requests(n):
+        before = [sum(r.target != "/status" for r in up.requests) for up in ups]
+        assert {gw.get(f"/x?k={k}").status for k in range(n)} == {200}
+        return [sum(r.target != "/status" for r in up.requests) - b for up, b in zip(ups, before)]
+    got = requests(30)
+    assert got[1] == 0 and got[0] and got[2]
+    answer(ups[1], 200)
+    wait_status(gw, ups[1], "healthy")
+    assert requests(60)[1] > 0
+
+
 def test_before_the_first_request(gw, upstream):
     """Also after a restart, and where no route leads."""
     gw.put("upstreams/1", balanced(upstream, checks=active()))
