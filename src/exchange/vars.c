@@ -637,23 +637,43 @@ static struct str v_pid(struct exchange *ex, struct str arg)
 struct set_var {
     struct set_var *next;
     struct str name, value;
+    var_make_fn *make; /* NULL: value is there */
+    const void *arg;
 };
 
-void var_set(struct exchange *ex, struct str name, struct str value)
+static void add_var(struct exchange *ex, struct set_var var)
 {
     struct set_var *v = arena_alloc(&ex->arena, sizeof(*v));
 
-    *v = (struct set_var){.next = ex->set_vars, .name = name, .value = value};
+    *v = var;
+    v->next = ex->set_vars;
     ex->set_vars = v;
+}
+
+void var_set(struct exchange *ex, struct str name, struct str value)
+{
+    add_var(ex, (struct set_var){.name = name, .value = value});
+}
+
+void var_set_made(struct exchange *ex, struct str name, var_make_fn *make, const void *arg)
+{
+    add_var(ex, (struct set_var){.name = name, .make = make, .arg = arg});
 }
 
 /* Any name that the table does not know: a plugin may have given it a value. */
 static struct str v_set(struct exchange *ex, struct str arg)
 {
-    for (const struct set_var *v = ex->set_vars; v; v = v->next)
-        if (str_eq(v->name, arg))
-            return v->value;
-    return STR_NONE;
+    struct set_var *v = ex->set_vars;
+
+    while (v && !str_eq(v->name, arg))
+        v = v->next;
+    if (!v)
+        return STR_NONE;
+    if (v->make) {
+        v->value = v->make(ex, v->arg);
+        v->make = NULL;
+    }
+    return v->value;
 }
 
 /* ---- The table ---- */

@@ -27,9 +27,11 @@ struct names {
 /* One limit, compiled: the plugin's own, or a rule's. */
 struct limit {
     struct amount count, window;
-    struct text *key;  /* NULL: a constant, which is in the id */
-    bool optional;     /* a rule: without a value for its key it does not apply */
-    struct hash128 id; /* of a group, or of a resource and this configuration of it */
+    struct text *key;    /* NULL: a constant, which is in the id */
+    bool optional;       /* a rule: without a value for its key it does not apply */
+    struct hash128 id;   /* of a group, or of a resource and this configuration of it */
+    struct str source;   /* the same as APISIX writes it in front of a key */
+    struct str constant; /* the key when it is one */
     struct names names;
     struct str prefix; /* of a rule's headers; absent: none */
 };
@@ -220,6 +222,14 @@ static struct hash128 limit_id(struct build *b, const struct limit_conf *c, size
         arena_printf(a, "%zu:%.*s:%zu:%.*s", text.n, STR_ARG(text), i, STR_ARG(constant)));
 }
 
+static struct str limit_source(struct build *b, const struct limit_conf *c)
+{
+    if (c->group.p)
+        return arena_join(build_arena(b), c->group, STR(":"));
+    return arena_printf(build_arena(b), "/apisix%.*s:%" PRIu64 ":", STR_ARG(build_resource(b)),
+                        build_conf_hash(b));
+}
+
 static void compile_one(struct limit_conf *c, struct build *b)
 {
     struct limit *l = arena_zero(build_arena(b), sizeof(*l));
@@ -228,6 +238,8 @@ static void compile_one(struct limit_conf *c, struct build *b)
     l->window = amount_compile(b, c->window);
     l->id = limit_id(b, c, 0, c->key_type == KEY_CONSTANT ? c->key : STR_NONE);
     limit_name(b, l, STR_NONE);
+    l->source = limit_source(b, c);
+    l->constant = c->key;
     if (c->key_type == KEY_VAR)
         l->key = build_var(b, c->key);
     else if (c->key_type == KEY_COMBINATION)
@@ -243,6 +255,7 @@ static bool compile_rules(struct limit_conf *c, struct build *b)
 {
     const struct rule_conf *rules = c->rules.items;
     struct arena *a = build_arena(b);
+    struct str source = limit_source(b, c);
 
     c->limits = arena_zero(a, c->rules.n * sizeof(*c->limits));
     for (size_t i = 0; i < c->rules.n; i++) {
@@ -257,6 +270,7 @@ static bool compile_rules(struct limit_conf *c, struct build *b)
         l->count = amount_compile(b, rules[i].count);
         l->window = amount_compile(b, rules[i].window);
         l->id = limit_id(b, c, i + 1, STR_NONE);
+        l->source = source;
         limit_name(b, l,
                    rules[i].header_prefix.p ? rules[i].header_prefix
                                             : arena_printf(a, "%zu", i + 1));
@@ -304,21 +318,36 @@ static void limit_release(void *conf)
 /* A limit that applies to this request, with its numbers. */
 struct demand {
     const struct limit *limit;
+    struct str key;
     struct limit_ask ask;
 };
 
+enum { KEY_SHOWN = 1024 }; /* bytes of it */
+
+/* What $rate_limiting_info tells. */
+struct info {
+    const struct limit *limit;
+    struct str key;
+    uint64_t count;
+    struct limit_quota quota;
+};
+
 /* False: the limit does not apply. */
-static bool find_counter(struct exchange *ex, const struct limit *l, struct hash128 *id)
+static bool find_counter(struct exchange *ex, struct demand *d)
 {
-    *id = l->id;
+    const struct limit *l = d->limit;
+
+    d->ask.id = l->id;
+    d->key = l->constant;
     if (!l->key)
         return true;
     bool empty = text_is_empty(ex, l->key);
     if (empty && l->optional)
         return false;
-    struct hash128 h = hash_str128(empty ? request_client(ex) : text_value(ex, l->key));
-    id->a ^= h.a;
-    id->b ^= h.b;
+    d->key = empty ? request_client(ex) : text_value(ex, l->key);
+    struct hash128 h = hash_str128(d->key);
+    d->ask.id.a ^= h.a;
+    d->ask.id.b ^= h.b;
     return true;
 }
 
@@ -331,7 +360,8 @@ static int find_demands(struct exchange *ex, const struct limit_conf *c, struct 
     for (size_t i = 0; i < c->nlimits; i++) {
         const struct limit *l = &c->limits[i];
         struct limit_ask *ask = &out[n].ask;
-        if (!find_counter(ex, l, &ask->id))
+        out[n].limit = l;
+        if (!find_counter(ex, &out[n]))
             continue;
         if (!amount_value(ex, &l->count, &ask->count, err, sizeof(err)) ||
             !amount_value(ex, &l->window, &ask->window, err, sizeof(err))) {
@@ -341,7 +371,7 @@ static int find_demands(struct exchange *ex, const struct limit_conf *c, struct 
         ask->type = (enum limit_window_type)c->window_type;
         ask->wall_ms = ex_wall_ms(ex);
         ask->now_ms = ex_now_ms(ex);
-        out[n++].limit = l;
+        n++;
     }
     if (n)
         return n;
@@ -363,6 +393,35 @@ static void show_quota(struct exchange *ex, const struct demand *d, struct limit
     response_header_set(ex, names.reset, str_make(reset, limit_reset_text(q.reset, reset)));
 }
 
+/* APISIX's text, with the key escaped for JSON. */
+static struct str make_info(struct exchange *ex, const void *arg)
+{
+    const struct info *i = arg;
+    struct arena *a = ex_arena(ex);
+    struct str key = arena_join(a, i->limit->source, i->key);
+    json_t *text = json_stringn_nocheck(key.p, key.n);
+    char *quoted = json_dumps(text, JSON_ENCODE_ANY);
+
+    struct str all = arena_printf(
+        a,
+        "{\"rate_limiting_key\":%s,\"rate_limiting_limit\":%" PRIu64
+        ",\"rate_limiting_remaining\":%" PRIu64 ",\"rate_limiting_reset\":%" PRIu64 "}",
+        quoted ? quoted : "\"\"", i->count, i->quota.remaining, i->quota.reset / 100);
+    free(quoted);
+    json_decref(text);
+    return all;
+}
+
+static void tell_info(struct exchange *ex, const struct demand *d, struct limit_quota q)
+{
+    struct info *i = arena_alloc(ex_arena(ex), sizeof(*i));
+
+    /* A copy: what a variable shows (the body) may be gone when the log is written. */
+    struct str key = arena_str(ex_arena(ex), str_head(d->key, KEY_SHOWN));
+    *i = (struct info){d->limit, key, d->ask.count, q};
+    var_set_made(ex, STR("rate_limiting_info"), make_info, i);
+}
+
 static enum verdict limit_access(struct exchange *ex, const void *conf, void *frame)
 {
     const struct limit_conf *c = conf;
@@ -376,6 +435,7 @@ static enum verdict limit_access(struct exchange *ex, const void *conf, void *fr
         return c->allow_degradation ? NEXT : reply_status(ex, 500);
     for (int i = 0; i < n; i++) {
         struct limit_quota q = limit_window_ask(table, &demands[i].ask);
+        tell_info(ex, &demands[i], q);
         if (c->show_limit_quota_header)
             show_quota(ex, &demands[i], q);
         if (q.passed)

@@ -215,6 +215,10 @@ struct str var_value(struct exchange *ex, struct str name);
  * expressions, later plugins and the access log see it. name and value live as long as the
  * exchange. */
 void var_set(struct exchange *ex, struct str name, struct str value);
+/* The same for a value that is made when somebody reads it, once: make(ex, arg) returns what lives
+ * as long as the exchange, as arg must. */
+typedef struct str var_make_fn(struct exchange *ex, const void *arg);
+void var_set_made(struct exchange *ex, struct str name, var_make_fn *make, const void *arg);
 
 /* ---- Response ---------------------------------------------------------------------------------
  */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """limit-count: windows, keys, groups, rules, headers, and exact counts over all threads."""
+import json
 import re
 import threading
 import time
@@ -314,3 +315,28 @@ def test_exact_with_many_clients(gw, limited):
     assert len(got) == 150 and sum(status == 200 for status, _ in got) == 60
     left = sorted(int(n) for status, n in got if status == 200)
     assert left == list(range(60)), "each remaining number is told once"
+
+
+def test_rate_limiting_info(make_gw, upstream):
+    """APISIX's variable for the access log: the last limit that was asked."""
+    gw = make_gw(nginx_config={"http": {"access_log_format": "$status $rate_limiting_info", "access_log_buffer": 0,
+                                        "access_log_format_escape": "json"}})
+    gw.route("/var", upstream, {"limit-count": {"count": 1, "time_window": 60, "key": "http_x", "rejected_code": 429}}, id="v")
+    gw.route("/group", upstream, {"limit-count": {"count": 5, "time_window": 60, "key_type": "constant", "key": "all",
+                                                  "group": "g"}})
+    gw.route("/rules", upstream, {"limit-count": {"rules": [
+        {"count": 5, "time_window": 60, "key": "${http_x}a"}, {"count": 6, "time_window": 30, "key": "${http_x}b"}]}})
+    gw.route("/none", upstream)
+    for path, value in (("/var", 'a"b'), ("/var", 'a"b'), ("/group", "x"), ("/rules", "x"), ("/none", "x")):
+        gw.get(path, {"X": value})
+    lines = [line.split(" ", 1) for line in gw.wait_access_log(5)]
+    assert [status for status, _ in lines] == ["200", "429", "200", "200", "200"]
+    infos = [json.loads(json.loads(f'"{text}"') or "null") for _, text in lines]
+    for info, limit, remaining in zip(infos, (1, 1, 5, 6), (0, 0, 4, 5)):
+        assert list(info) == ["rate_limiting_key", "rate_limiting_limit", "rate_limiting_remaining", "rate_limiting_reset"]
+        assert (info["rate_limiting_limit"], info["rate_limiting_remaining"]) == (limit, remaining)
+        assert info["rate_limiting_reset"] in range(28, 61)
+    keys = [info["rate_limiting_key"] for info in infos[:4]]
+    assert re.fullmatch(r'/apisix/routes/v:\d+:a"b', keys[0]) and keys[1] == keys[0]
+    assert keys[2] == "g:all" and re.fullmatch(r"/apisix/routes/\w+:\d+:xb", keys[3])
+    assert infos[4] is None
