@@ -55,7 +55,6 @@ class Cell:
     words: frozenset = frozenset()    # the #word# lines of the templates that count
     targets: tuple = ()
     events: bool = False
-    standard: bool = True             # runs without being named
 
 
 PLAIN = (("nginx", Nginx), ("haproxy", Haproxy), ("eclusa", Eclusa))
@@ -80,7 +79,7 @@ CELLS = (
     Cell("access-log", "GET, access log on in all", PLAIN, words=frozenset({"log"}),
          targets=(Target(0.80),)),
     Cell("tls-down", "GET, the client over TLS", PLAIN, words=frozenset({"tls"}),
-         load=("-s", "-e", "1024"), standard=False),
+         load=("-s", "-e", "1024"), targets=(Target(0.80),)),
 )
 
 
@@ -510,7 +509,7 @@ def arguments():
     args.seconds = args.seconds or (1 if args.quick else 3)
     args.skip = args.skip.split(",")
     known = {c.name: c for c in CELLS}
-    wanted = args.cells.split(",") if args.cells else [c.name for c in CELLS if c.standard]
+    wanted = args.cells.split(",") if args.cells else [c.name for c in CELLS]
     for name in wanted:
         if name not in known:
             p.error(f"no cell {name}; there are {names}")
