@@ -67,11 +67,13 @@ struct lua_vm *lua_vm_of(lua_State *L)
 
 static void on_steps(lua_State *L, lua_Debug *ar);
 
-static void spend(lua_State *L, long steps)
+void lua_vm_spend(lua_State *L, size_t steps, bool look)
 {
     struct lua_vm *vm = lua_vm_of(L);
 
-    vm->steps -= steps;
+    vm->steps -= (long)steps;
+    if (vm->steps > 0 && !look)
+        return;
     /* Most calls are over before they need to look at the clock. */
     int64_t now = cpu_us();
     vm->cpu_end_us = vm->cpu_end_us ? vm->cpu_end_us : now + CPU_MS * 1000;
@@ -86,14 +88,14 @@ static void spend(lua_State *L, long steps)
 static void on_steps(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    spend(L, HOOK_STEPS);
+    lua_vm_spend(L, HOOK_STEPS, true);
 }
 
 /* In front of each pcall. At the end of the stack the hook has no room: it raises an error of its
  * own, and functions that call each other through pcall could catch that for ever. */
 static int tick(lua_State *L)
 {
-    spend(L, PCALL_STEPS);
+    lua_vm_spend(L, PCALL_STEPS, false);
     return 0;
 }
 
@@ -277,7 +279,15 @@ bool lua_vm_call(struct lua_vm *vm, lua_CFunction f, void *arg)
     lj.sethook(vm->L, on_steps, LUA_MASKCOUNT, HOOK_STEPS);
     int failed = lj.cpcall(vm->L, f, arg);
     lj.sethook(vm->L, NULL, 0, 0);
+    vm->limit = SIZE_MAX;
     return !failed;
+}
+
+const char *lua_vm_error(const struct lua_vm *vm)
+{
+    if (lj.type(vm->L, -1) == LUA_TSTRING)
+        return lj.tolstring(vm->L, -1, NULL);
+    return "(error object is not a string)";
 }
 
 struct lua_vm *lua_vm_new(lua_CFunction index, lua_CFunction newindex)
@@ -294,7 +304,7 @@ struct lua_vm *lua_vm_new(lua_CFunction index, lua_CFunction newindex)
     lj.atpanic(vm->L, on_panic);
     if (lj.cpcall(vm->L, set_up, &s) == 0)
         return vm;
-    log_error("Lua: the sandbox could not be made: %s", lj.tolstring(vm->L, -1, NULL));
+    log_error("Lua: the sandbox could not be made: %s", lua_vm_error(vm));
     lua_vm_free(vm);
     return NULL;
 }
@@ -372,10 +382,8 @@ static enum lua_check check_run(struct check *c, struct arena *a, struct str *er
     if (!checker.vm)
         return LUA_CHECK_FAILED;
     bool ok = lua_vm_call(checker.vm, check_chunk, c);
-    if (!ok) {
-        const char *text = lj.tolstring(checker.vm->L, -1, NULL);
-        *err = arena_str(a, str_of(text ? text : "(error object is not a string)"));
-    }
+    if (!ok)
+        *err = arena_str(a, str_of(lua_vm_error(checker.vm)));
     lua_vm_settle(&checker.vm);
     if (!ok)
         return LUA_CHECK_FAILED;

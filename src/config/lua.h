@@ -52,10 +52,17 @@ struct lua_vm *lua_vm_of(lua_State *L);
 /* Calls f, which finds arg as its first argument, protected and within a call's bounds. False: the
  * message is on top of the stack. */
 bool lua_vm_call(struct lua_vm *vm, lua_CFunction f, void *arg);
+/* What a call that failed left on the stack: as it is, since to make a text of anything else would
+ * take memory outside of a protected call. */
+const char *lua_vm_error(const struct lua_vm *vm);
 /* After each call: empties the stack. *vm becomes NULL when the state has grown too large. */
 void lua_vm_settle(struct lua_vm **vm);
 
 /* In a call; all of them may raise errors. */
+
+/* What a C function did counts as so many steps; look: at the clock too, since it may have taken
+ * long. */
+void lua_vm_spend(lua_State *L, size_t steps, bool look);
 void lua_push_json(lua_State *L, const json_t *v);
 /* The function of a source, compiled when this state has not seen it yet; its configuration; the
  * variables, lua-resty-radixtree's options, APISIX's context. */

@@ -6,7 +6,10 @@
 #include "exchange/vars.h"
 #include "exchange/worker.h"
 
-enum { LINES = 5 }; /* of errors in the log, for a worker and second */
+enum {
+    LINES = 5,       /* of errors in the log, for a worker and second */
+    VAR_STEPS = 200, /* that reading or setting a variable counts as */
+};
 
 /* vars.NAME, and the options and the context, whose few members are variables too. */
 static int vars_index(lua_State *L)
@@ -20,6 +23,8 @@ static int vars_index(lua_State *L)
     const char *name = lj.tolstring(L, 2, &n);
     struct var v = var_find(str_make(name, n), &ex->arena);
     struct value value = var_read(ex, &v);
+    /* Reading takes memory of the exchange, and time where a body is searched. */
+    lua_vm_spend(L, VAR_STEPS + value.text.n / 16, v.value != NULL);
     if (value.json)
         lua_push_json(L, value.json);
     else if (value.text.p)
@@ -41,6 +46,7 @@ static int vars_newindex(lua_State *L)
         text = lj.toboolean(L, 3) ? "true" : "false";
         m = strlen(text);
     }
+    lua_vm_spend(L, VAR_STEPS + (n + m) / 16, false);
     if (text)
         var_set(ex, arena_str(&ex->arena, str_make(name, n)),
                 arena_str(&ex->arena, str_make(text, m)));
@@ -113,10 +119,8 @@ static bool run(struct exchange *ex, struct call *c, struct str what, const char
         return false;
     (*at)->owner = ex;
     bool ok = lua_vm_call(*at, run_call, c);
-    if (!ok && may_say(errors, ex->worker->thread.loop.now_ms)) {
-        const char *text = lj.tolstring((*at)->L, -1, NULL);
-        ex_log(ex, LOG_ERROR, "%s %.*s failed: %s", verb, STR_ARG(what), text ? text : "?");
-    }
+    if (!ok && may_say(errors, ex->worker->thread.loop.now_ms))
+        ex_log(ex, LOG_ERROR, "%s %.*s failed: %s", verb, STR_ARG(what), lua_vm_error(*at));
     lua_vm_settle(at);
     return ok;
 }

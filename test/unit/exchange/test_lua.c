@@ -95,6 +95,12 @@ static void test_variables(void **state)
         {"function() end", false},
         {"function() error('x') end", false},
         {"function(vars) return vars.x.y end", false},
+        {"function() error(12345) end", false},
+        {"function() error({}) end", false},
+        {"function() error() end", false},
+        {"function() local s = 'x' pcall(function() while true do s = s .. s end end) error(1.5) "
+         "end",
+         false},
     };
 
     (void)state;
@@ -165,6 +171,8 @@ static void test_bounds(void **state)
         "t[#t + 1] = ('x'):rep(1000) .. i end end) end end",
         "function() return ('x'):rep(1e9) end",
         "function() return (''):rep(1e18) end",
+        "function(vars) local s = ('x'):rep(1e6) while true do vars.x = s end end",
+        "function(vars) while true do pcall(function() return vars.request_uri end) end end",
         "function() local s = 'x' while true do s = s .. s end end",
         "function() return ('a'):rep(30000):find('.-.-.-.-b') end",
         "function() return ('a'):rep(30):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b') end",
