@@ -430,6 +430,16 @@ static const struct {
      "{\"a\":\"\",\"c\":\"\"}",
      "allOf 2 failed: value should match only one schema, but matches both schemas 2 and 3"},
     {{{RULE_ALL_ONE_OF, "a|b", 0}, {RULE_ALL_NONE_OR_ONE, "a|c", 0}}, "{\"b\":\"\"}", NULL},
+    /* `d` has a default, which counts as its value */
+    {{{RULE_WHEN, "d=d|a,b|a,c|else|b", 0}}, "{\"a\":\"\",\"b\":\"\"}", NULL},
+    {{{RULE_WHEN, "d=d|a,b|a,c|else|b", 0}}, "{\"b\":\"\"}", "then clause did not match"},
+    {{{RULE_WHEN, "d=d|a,b|a,c|else|b", 0}},
+     "{\"d\":\"d\",\"a\":\"\",\"b\":\"\",\"c\":\"\"}",
+     "then clause did not match"},
+    {{{RULE_WHEN, "d=d|a,b|a,c|else|b", 0}}, "{\"d\":\"x\",\"b\":\"\"}", NULL},
+    {{{RULE_WHEN, "d=d|a,b|a,c|else|b", 0}},
+     "{\"d\":\"x\",\"a\":\"\",\"c\":\"\"}",
+     "else clause did not match"},
     /* order: dependencies, unknown properties, counts, allOf, anyOf, oneOf, not */
     {{{RULE_NOT_BOTH, "a", 0}, {RULE_DEPENDS, "a,b", 0}},
      "{\"a\":\"\",\"x\":1}",
@@ -595,6 +605,7 @@ static const struct field_rule drawn_rules[] = {
     {RULE_MAX_FIELDS, NULL, 9},
     {RULE_ALL_ONE_OF, "flag|mode", 0},
     {RULE_ALL_NONE_OR_ONE, "a|b", 0},
+    {RULE_WHEN, "mode=node|flag,count|name|else|free", 0},
     {0},
 };
 static const struct fields drawn_fields = {drawn_rows, drawn_rules, .doc = "All of it."};
@@ -653,7 +664,10 @@ static void test_schema(void **state)
         "\"minProperties\":1,\"maxProperties\":9,"
         "\"allOf\":[{\"oneOf\":[{\"required\":[\"flag\"]},{\"required\":[\"mode\"]}]},"
         "{\"oneOf\":[{\"not\":{\"anyOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}},"
-        "{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}]}");
+        "{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}],"
+        "\"if\":{\"properties\":{\"mode\":{\"enum\":[\"node\"]}}},"
+        "\"then\":{\"oneOf\":[{\"required\":[\"flag\",\"count\"]},{\"required\":[\"name\"]}]},"
+        "\"else\":{\"required\":[\"free\"]}}");
 }
 
 /* ---- Documentation ----------------------------------------------------------------------------

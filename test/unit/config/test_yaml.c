@@ -66,9 +66,48 @@ static void test_alias_bomb(void **state)
     arena_fini(&a);
 }
 
+/* What is written is read as the same value, and looks as people write it. */
+static void test_write(void **state)
+{
+    static const struct {
+        const char *json, *yaml;
+    } written[] = {
+        {"{\"a\":1,\"b\":[1.5,null,true],\"c\":{}}", "a: 1\nb:\n- 1.5\n- null\n- true\nc: {}\n"},
+        {"{\"uri\":\"/a/b\",\"id\":\"r-1\"}", "uri: /a/b\nid: r-1\n"},
+        {"[\"true\",\"No\",\"1\",\"0x1\",\"~\",\"\",\" a\",\"a: b\",\"#\",\"-\",\"null\"]", NULL},
+        {"[\"line\\nbreak\\ttab \\\"quote\\\" \\u00e9 \\u2028 \\u0001\"]", NULL},
+        {"{\"127.0.0.1:80\":1,\"a b\":2,\"on\":3,\"\":4}", NULL},
+        {"[]", "[]\n"},
+    };
+    struct arena a;
+    struct str err;
+
+    (void)state;
+    arena_init(&a, NULL);
+    for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
+        struct buf out;
+        json_t *v = json_loads(written[i].json, 0, NULL);
+        buf_init(&out, 4096);
+        assert_non_null(v);
+        assert_true(yaml_write(v, &out));
+        if (written[i].yaml)
+            assert_true(str_eq(buf_str(&out), str_of(written[i].yaml)));
+        json_t *again = yaml_parse(buf_str(&out), &a, &err);
+        assert_true(json_equal(v, again));
+        json_decref(again);
+        buf_fini(&out);
+        buf_init(&out, 1); /* which says that it is full */
+        assert_false(yaml_write(v, &out));
+        buf_fini(&out);
+        json_decref(v);
+    }
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_write),
         cmocka_unit_test(test_scalars),
         cmocka_unit_test(test_alias_bomb),
     };
