@@ -91,6 +91,18 @@ def test_stream_is_off(gw):
             "stream mode is disabled, can not add stream routes"
 
 
+def test_stored_while_streams_are_off(gw, make_gw):
+    """Neither refused nor complained about; and they do not hold what they name."""
+    gw.config(apisix={"proxy_mode": "http&stream"}, xrpc={"protocols": [{"name": "redis"}]}).restart()
+    gw.put("upstreams/t", {"scheme": "tcp", "nodes": {"127.0.0.1:1995": 1}})
+    gw.put("stream_routes/1", {"upstream_id": "t", "protocol": {"name": "redis"}, "plugins": {"ip-restriction": {"whitelist": ["::1"]}}})
+    gw.config(apisix={"proxy_mode": "http"}, xrpc={"protocols": []}, plugins=["cors"]).restart()
+    state = gw.control("/v1/eclusa/config").json
+    assert state["skipped"] == state["limited"] == []
+    assert gw.admin("GET", "upstreams/t").status == 200
+    gw.delete("upstreams/t")
+
+
 @pytest.mark.quick
 @pytest.mark.asan
 def test_stream_routes(stream_gw):

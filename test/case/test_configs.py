@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from gw import KEY, LIVE
+import wire
+from gw import Gateway
 
 KINDS = ("routes", "services", "upstreams", "consumers", "consumer_groups", "plugin_configs", "global_rules", "plugin_metadata",
          "ssls", "protos", "secrets", "stream_routes", "plugins")
@@ -201,7 +202,7 @@ def test_outlives_a_restart(whole, upstream):
     assert whole.stop() == 0
     os.remove(os.path.join(whole.data_dir, "secret.key"))
     whole.start()
-    assert "configs cannot be opened with the key in secret.key: no configuration is served" in whole.log
+    wire.wait_until("the log to say so", lambda: "configs cannot be opened with the key in secret.key: no configuration is served" in whole.log)
     assert statuses(whole, "/a") == [404]
     accepted(whole, keyed, "one")
     assert statuses(whole, "/a") == [401]
@@ -253,13 +254,11 @@ def test_without_the_admin_api_it_is_the_file(make_gw, tmp_path, upstream):
     os.makedirs(tmp_path / "gw0")
     (tmp_path / "gw0" / "apisix.yaml").write_text(
         f"routes:\n  - uri: /a\n    upstream: {{nodes: {{\"{upstream.node}\": 1}}}}\n#END\n")
-    from gw import Gateway
     gw = Gateway(tmp_path / "gw0").config(apisix={"enable_admin": False}, deployment={
         "role_traditional": {"config_provider": "yaml"}})
     gw.settings["deployment"]["role"] = "traditional"
     with open(gw.stderr_file, "ab") as err:
         gw.process = subprocess.Popen(gw.command("run"), cwd=gw.folder, stdout=err, stderr=err, env=dict(os.environ))
-    import wire
     wire.wait_until("the port", lambda: gw.listens(gw.port))
     assert gw.get("/a").status == 200
     gw.finish()
