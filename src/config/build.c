@@ -562,6 +562,9 @@ static void free_text(void *arg, struct str key, enum trie_slot slot, void *valu
 
 void builder_free(struct builder *b)
 {
+    /* What was applied and never shown (a trial that was taken back) becomes a version too: links
+     * may still lead to what it replaced. */
+    snapshot_put(builder_publish(b));
     while (!list_empty(&b->versions)) {
         struct version *v = CONTAINER(b->versions.next, struct version, link);
         bool last = b->versions.next == b->versions.prev;

@@ -76,6 +76,7 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_CHANGE] = "INSERT INTO change (n, time, bytes, who, peer, how, key, before, after)"
                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQL_OLDEST] = "SELECT n, time, key FROM change ORDER BY n LIMIT 1",
+    [SQL_TOO_OLD] = "SELECT n FROM change WHERE time < ?1 ORDER BY n DESC LIMIT 1",
     [SQL_TRIM] = "DELETE FROM change WHERE n <= ?1 RETURNING bytes",
     [SQL_PAST] = "SELECT n, time, who, peer, how, key, before, after FROM change"
                  " WHERE n > ?1 AND n <= ?2 AND time >= ?3 AND key <> ''"

@@ -21,6 +21,7 @@ enum sql {
     SQL_DELETE,
     SQL_CHANGE,
     SQL_OLDEST,
+    SQL_TOO_OLD,
     SQL_TRIM,
     SQL_PAST,
     SQL_SOONEST,

@@ -149,6 +149,7 @@ static struct store_past row_read(sqlite3_stmt *st)
     };
 }
 
+/* What is older does not count any more, whether it was dropped yet or not. */
 static int64_t age_limit(const struct sqlite *s)
 {
     struct timespec t;
@@ -193,12 +194,18 @@ enum store_status sqlite_past(struct store *store, const struct store_past_query
 enum store_status sqlite_past_floor(struct store *store, int64_t *revision, struct str *err)
 {
     struct sqlite *s = sqlite_of(store);
+    sqlite3_stmt *st = s->stmt[SQL_TOO_OLD];
     int64_t n, time_ms;
     bool mark;
 
-    (void)err;
     *revision = s->revision;
-    if (s->keep.changes > 0 && oldest(s, &n, &time_ms, &mark))
-        *revision = (n >> PLACE_BITS) - !mark;
-    return STORE_OK;
+    if (s->keep.changes == 0 || !oldest(s, &n, &time_ms, &mark))
+        return STORE_OK;
+    *revision = (n >> PLACE_BITS) - !mark;
+    sqlite3_bind_int64(st, 1, age_limit(s));
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW && sqlite3_column_int64(st, 0) >> PLACE_BITS > *revision)
+        *revision = sqlite3_column_int64(st, 0) >> PLACE_BITS;
+    sqlite3_reset(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? STORE_OK : sqlite_failed(s, "read", err);
 }

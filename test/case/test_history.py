@@ -191,6 +191,9 @@ def test_history_has_an_age(make_gw):
         db.execute("UPDATE change SET time = time - 3601000 WHERE key = '/upstreams/old'")
     gw.start()
     assert [e["changes"][0]["id"] for e in history(gw)] == ["new"]
+    # Nor can it be gone back over.
+    assert gw.admin("POST", "eclusa/rollback?dry_run=true", {"revision": 0}).status == 400
+    assert len(gw.admin("POST", "eclusa/rollback?dry_run=true", {"revision": 1}).json["changes"]) == 1
     gw.put("upstreams/newest", NODES)
     assert [e["changes"][0]["id"] for e in history(gw)] == ["newest", "new"]
     with sqlite3.connect(os.path.join(gw.data_dir, "eclusa.db")) as db:

@@ -77,7 +77,8 @@ const struct snapshot *fake_publish(struct builder *b)
 {
     if (b->changed || b->count == 0) {
         assert_true(b->count < SNAPSHOTS);
-        b->made[b->count] = (struct snapshot){.revision = b->revision};
+        b->made[b->count] = (struct snapshot){.version = (uint64_t)b->count + 1,
+                                              .revision = b->revision};
         b->count++;
         b->changed = false;
     }
@@ -282,6 +283,173 @@ static void test_write_publishes(void **state)
     call(*state, writes);
 }
 
+static void writes_together(struct place *p, struct keeper *k)
+{
+    json_t *value = json_object();
+    struct keeper_change changes[] = {
+        {.kind = KIND_ROUTE, .id = STR("1"), .value = value, .expect = -1},
+        {.kind = KIND_UPSTREAM, .id = STR("1"), .value = value, .expect = -1},
+        {.kind = KIND_ROUTE, .id = STR("none"), .expect = -1},
+    };
+    struct keeper_write w = {.changes = changes, .n = 3};
+    struct arena a;
+    struct str err;
+
+    arena_init(&a, NULL);
+    assert_int_equal(keeper_write(k, &w, &a, &err), STORE_NOT_FOUND);
+    assert_int_equal(w.failed, 2);
+    assert_string_equal(p->builder->applied, "");
+    w.n = 2;
+    assert_int_equal(keeper_write(k, &w, &a, &err), STORE_OK);
+    assert_true(changes[0].item.modified == 1 && changes[1].item.created == 1);
+    /* One snapshot for both. */
+    assert_string_equal(p->builder->applied, "/routes/1@1 /upstreams/1@1 ");
+    assert_int_equal(p->published, 1);
+    assert_int_equal(p->held->revision, 1);
+    arena_fini(&a);
+    json_decref(value);
+}
+
+static void test_writes_together(void **state)
+{
+    call(*state, writes_together);
+}
+
+/* What is tried is seen by the builder and by nobody else; taken back, the last first; what was
+ * written once is not applied twice. */
+static void tries(struct place *p, struct keeper *k)
+{
+    static const struct store_item none = {.modified = 0};
+    const struct store_item old = {.key = STR("/routes/2"), .value = STR("{}"), .modified = 4};
+    json_t *value = json_object();
+    struct keeper_change changes[] = {
+        {.kind = KIND_ROUTE, .id = STR("1"), .value = value, .expect = -1, .known = &none},
+        {.kind = KIND_ROUTE, .id = STR("2"), .value = value, .expect = -1, .known = &old},
+        {.kind = KIND_ROUTE, .id = STR("bad"), .value = value, .expect = -1, .known = &old},
+    };
+    struct keeper_write w = {.changes = changes, .n = 3};
+    struct arena a;
+    struct str err;
+
+    for (int i = 0; i < 3; i++)
+        keeper_try(k, &changes[i]);
+    assert_string_equal(p->builder->applied, "/routes/1@0 /routes/2@0 ");
+    keeper_untry(k, changes, 3);
+    assert_string_equal(p->builder->applied, "/routes/1@0 /routes/2@0 /routes/2@0 -/routes/1@0 ");
+    assert_int_equal(p->published, 0);
+    p->builder->applied[0] = 0;
+    for (int i = 0; i < 3; i++)
+        keeper_try(k, &changes[i]);
+    arena_init(&a, NULL);
+    assert_int_equal(keeper_write(k, &w, &a, &err), STORE_OK);
+    /* What is stored of a bad one could not be put back: it is applied when it is written. */
+    assert_string_equal(p->builder->applied, "/routes/1@0 /routes/2@0 /routes/bad@1 ");
+    assert_int_equal(p->held->revision, 1);
+    keeper_untry(k, changes, 3);
+    assert_string_equal(p->builder->applied, "/routes/1@0 /routes/2@0 /routes/bad@1 ");
+    arena_fini(&a);
+    json_decref(value);
+}
+
+static void test_tries(void **state)
+{
+    call(*state, tries);
+}
+
+/* ---- Who serves what ----
+ */
+
+enum { WORKERS = 3 };
+
+struct wait {
+    pthread_mutex_t mutex;
+    pthread_cond_t told;
+    int live, late;
+};
+
+static struct wait waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+
+static void on_live(void *arg, bool live)
+{
+    struct wait *w = arg;
+
+    pthread_mutex_lock(&w->mutex);
+    w->live += live;
+    w->late += !live;
+    pthread_cond_signal(&w->told);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void wait_told(struct wait *w, int live, int late)
+{
+    pthread_mutex_lock(&w->mutex);
+    while (w->live + w->late < live + late)
+        pthread_cond_wait(&w->told, &w->mutex);
+    assert_true(w->live == live && w->late == late);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void workers_set(struct place *p, struct keeper *k)
+{
+    keeper_workers(k, WORKERS);
+    assert_int_equal(p->published, 1);
+}
+
+static void write_and_wait(struct keeper *k, int64_t ms)
+{
+    struct store_item out;
+
+    write_one(k, KIND_ROUTE, "1", "{}", -1, &out);
+    keeper_when_live(k, ms, on_live, &waiting);
+}
+
+static void wait_long(struct place *p, struct keeper *k)
+{
+    (void)p;
+    write_and_wait(k, 3600000);
+}
+
+static void wait_short(struct place *p, struct keeper *k)
+{
+    (void)p;
+    write_and_wait(k, 20);
+}
+
+static void *taking(void *arg)
+{
+    struct place *p = arg;
+
+    for (unsigned i = 0; i < WORKERS; i++) {
+        const struct snapshot *s = keeper_snapshot(p->keeper);
+        keeper_taken(p->keeper, i, s->version);
+        fake_put(s);
+    }
+    return NULL;
+}
+
+static void test_live(void **state)
+{
+    struct place *p = *state;
+    pthread_t thread;
+
+    waiting.live = waiting.late = 0;
+    call(p, workers_set);
+    for (int turn = 0; turn < 20; turn++) {
+        call(p, wait_long);
+        assert_int_equal(pthread_create(&thread, NULL, taking, p), 0);
+        wait_told(&waiting, turn + 1, 0);
+        pthread_join(thread, NULL);
+    }
+    /* One that is behind keeps the others waiting, for so long. */
+    keeper_taken(p->keeper, 0, UINT64_MAX);
+    call(p, wait_short);
+    wait_told(&waiting, 20, 1);
+    /* Who still waits at the end is told. */
+    call(p, wait_long);
+    stop(p);
+    wait_told(&waiting, 20, 2);
+}
+
 static void fill(struct place *p, struct keeper *k)
 {
     struct store_item out;
@@ -430,9 +598,9 @@ static void test_reclaims(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_write_publishes),
-        TEST(test_loads),
-        TEST(test_many_threads),
+        TEST(test_write_publishes), TEST(test_writes_together),
+        TEST(test_tries),           TEST(test_live),
+        TEST(test_loads),           TEST(test_many_threads),
         TEST(test_reclaims),
     };
 
