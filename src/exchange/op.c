@@ -118,17 +118,15 @@ bool request_body_hold(struct exchange *ex, bool keep)
     size_t max = ex->body_wanted;
 
     ex->body_wanted = 0;
-    if (!max || ex->body_held)
+    if (max && keep && ex->body_done && ex->body_kept && ex->body.n <= max)
+        ex->body_limit = max; /* it is here, and stays */
+    if (!max || ex->body_held || ex->body_done)
         return false;
     ex->body_held = true;
     if (ex->req.framing == H1_NO_BODY || ex->body.n > max ||
         (ex->req.framing == H1_LENGTH && ex->req.length > max))
         return false;
     ex->body_limit = max;
-    if (ex->body_done) {
-        ex->body_limit = keep ? max : 0;
-        return false;
-    }
     ex->body_keep = keep;
     ex->body_soft = ex->body_gathering = true;
     ex->npending++;

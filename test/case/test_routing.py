@@ -201,6 +201,9 @@ def test_plugins_that_ask_for_the_body(gw, upstream):
     assert gw.post("/filter", b'{"go": true}', JSON).status == 302
     assert gw.post("/filter", b'{"go": 1}', JSON).status == 200
     assert gw.post("/late", b'{"model": "m2"}', JSON).headers.get("X-post-arg.model") == "m2"
+    # The match has had the body, and a filter of the response reads it in another way.
+    gw.route("/both", upstream, marked("both", "graphql_name"), vars=[["post_arg.query", "~~", "^query"]])
+    assert gw.post("/both", b'{"query": "query q { a }"}', JSON).headers.get("X-graphql-name") == "q"
 
 
 def test_original_forwarded_headers(gw, upstream):
