@@ -4,32 +4,30 @@
  * called from the loop, never on the stack of somebody who asks. */
 #include "upstream/dns.h"
 
-#include <ares.h>
 #include <arpa/inet.h>
-#include <pthread.h>
+#include <arpa/nameser.h>
 
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
+#include "upstream/dns_channel.h"
 
 enum {
-    NAMES_MAX = 65536,    /* all further names share one that always fails */
-    HOST_MAX = 254,       /* RFC 1035 §2.3.4, with a final dot */
-    ASKED_MAX = 512,      /* look-ups under way at c-ares; others queue */
-    START_BATCH = 16,     /* look-ups begun in one turn: each reads the hosts file */
-    TTL_MIN_MS = 1000,    /* of answers; */
-    TTL_MAX_MS = 3600000, /* longer ones are looked up again after an hour */
-    FILE_MS = 10000,      /* /etc/hosts has no TTLs */
-    PARTIAL_MS = 5000,    /* one address family could not be had */
-    RETRY_MIN_MS = 1000,  /* after a failure; doubles */
+    NAMES_MAX = 65536,     /* all further names share one that always fails */
+    HOST_MAX = 254,        /* RFC 1035 §2.3.4, with a final dot */
+    ASKED_MAX = 512,       /* look-ups under way at c-ares; others queue */
+    START_BATCH = 16,      /* look-ups begun in one turn: each reads the hosts file */
+    TTL_MIN_MS = 1000,     /* of answers; */
+    TTL_MAX_MS = 3600000,  /* longer ones are looked up again after an hour */
+    FILE_MS = 10000,       /* /etc/hosts has no TTLs */
+    NO_RECORDS_MS = 30000, /* a service without SRV records is asked for them again */
+    PARTIAL_MS = 5000,     /* one address family could not be had */
+    RETRY_MIN_MS = 1000,   /* after a failure; doubles */
     RETRY_MAX_MS = 30000,
     STALE_MS = 30000, /* an answer nobody asked for since, this long after its end, is not used
                          before it is looked up: the address may be another's by now */
-    TRIES = 3,        /* at each server, each try twice as long as the one before */
-    RESEND_MIN_MS = 50,
     TIMEOUT_DEFAULT_MS = 5000,
-    PORT_DNS = 53,
 };
 
 /* At most one look-up per name: it is queued, then asked (c-ares has it), then over. */
@@ -52,6 +50,8 @@ struct entry {
     bool late;      /* the deadline of the look-up has passed */
     bool too_old;   /* the answer is not used before this look-up has ended */
     bool full;      /* stands for all names beyond NAMES_MAX */
+    bool service;   /* SRV records are asked for, not addresses */
+    bool answered;  /* a service: records or their absence are known */
     char *absolute; /* what a search domain made of the name, for asking once more */
     char host[];    /* NUL-terminated */
 };
@@ -82,6 +82,11 @@ struct dns {
 static struct entry *entry_of(struct dns_name *name)
 {
     return CONTAINER(name, struct entry, name);
+}
+
+static bool has_answer(const struct entry *e)
+{
+    return e->service ? e->answered : e->name.naddrs > 0;
 }
 
 /* ---- what an answer changes --------------------------------------------------------------------
@@ -201,12 +206,12 @@ static void failed(struct entry *e, const char *why)
 {
     int64_t pause = RETRY_MIN_MS;
 
-    if (e->name.naddrs)
+    if (has_answer(e))
         for (unsigned i = 0; i < e->fails && pause < RETRY_MAX_MS; i++)
             pause *= 2;
     e->next_at = e->d->loop->now_ms + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
     if (e->fails++ == 0) {
-        if (e->name.naddrs)
+        if (has_answer(e))
             log_warn("dns: \"%s\" cannot be resolved any more: %s; its last answer stays in use",
                      e->host, why);
         else
@@ -335,6 +340,58 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     tell_later(e);
 }
 
+static void set_records(struct entry *e, struct srv_record *records, unsigned n)
+{
+    struct srv_record *old = (struct srv_record *)(uintptr_t)e->name.records;
+    bool first = !e->answered;
+
+    e->answered = true;
+    if (!first && srv_equal(records, n, old, e->name.nrecords)) {
+        srv_free(records, n);
+        return;
+    }
+    srv_free(old, e->name.nrecords);
+    e->name.records = records;
+    e->name.nrecords = n;
+    e->name.generation++;
+    log_info("dns: service \"%s\" has %u record%s now", e->host, n, n == 1 ? "" : "s");
+}
+
+static int64_t records_ms(const struct dns *d, const struct srv_answer *answer)
+{
+    int64_t ms = (int64_t)answer->ttl * 1000;
+
+    if (d->valid_ms > 0)
+        return d->valid_ms;
+    if (!answer->n)
+        return NO_RECORDS_MS;
+    return ms < TTL_MIN_MS ? TTL_MIN_MS : ms > TTL_MAX_MS ? TTL_MAX_MS : ms;
+}
+
+/* That there are no records is an answer. */
+static void on_records(void *arg, int status, int timeouts, unsigned char *message, int size)
+{
+    struct entry *e = arg;
+    struct dns *d = e->d;
+    struct srv_answer answer = {.n = 0};
+    bool none = status == ARES_ENODATA || status == ARES_ENOTFOUND;
+
+    (void)timeouts;
+    if (status == ARES_EDESTRUCTION)
+        return;
+    d->asked--;
+    if (status == ARES_SUCCESS && !srv_parse(message, (size_t)size, &answer))
+        status = ARES_EBADRESP;
+    if (status == ARES_SUCCESS || none) {
+        succeeded(e, records_ms(d, &answer));
+        set_records(e, answer.records, answer.n);
+    } else if (!e->late) {
+        failed(e, ares_strerror(status));
+    }
+    finish(e);
+    tell_later(e);
+}
+
 /* Waiters are let go; c-ares may still get an answer, and it will be taken. */
 static void on_deadline(struct timer *t)
 {
@@ -360,7 +417,7 @@ static void look_up(struct entry *e)
 {
     int64_t now = e->d->loop->now_ms;
 
-    e->too_old = e->name.naddrs && e->fails == 0 && now - e->next_at > STALE_MS;
+    e->too_old = has_answer(e) && e->fails == 0 && now - e->next_at > STALE_MS;
     e->late = false;
     enqueue(e, AF_UNSPEC);
     loop_timer(e->d->loop, &e->deadline, e->d->timeout_ms);
@@ -380,7 +437,14 @@ static void ask(struct dns *d, struct entry *e)
     e->phase = ASKED;
     d->asked++;
     if (e->name.host.n == 0 || e->name.host.n > HOST_MAX || strlen(e->host) != e->name.host.n) {
-        on_answer(e, ARES_EBADNAME, 0, NULL);
+        if (e->service)
+            on_records(e, ARES_EBADNAME, 0, NULL, 0);
+        else
+            on_answer(e, ARES_EBADNAME, 0, NULL);
+        return;
+    }
+    if (e->service) {
+        ares_search(d->channel, e->host, ns_c_in, ns_t_srv, on_records, e);
         return;
     }
     d->starting = e;
@@ -499,116 +563,6 @@ static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writabl
         log_error("dns: a socket cannot be watched"); /* its look-ups end by time */
 }
 
-/* ---- servers ------------------------------------------------------------------------------------
- */
-
-/* "1.1.1.1", "1.1.1.1:53", "::1", "[::1]", "[::1]:53". */
-static bool parse_server(struct str s, struct ares_addr_port_node *out)
-{
-    char text[INET6_ADDRSTRLEN];
-    struct str host = s, port = STR_NONE;
-    uint64_t number = PORT_DNS;
-
-    if (str_starts(s, STR("["))) {
-        if (!str_cut(str_from(s, 1), ']', &host, &port) || (port.n && port.p[0] != ':'))
-            return false;
-        if (port.n && !str_to_u64(str_from(port, 1), 65535, &number))
-            return false;
-    } else if (str_find(s, ':') >= 0 && str_find(s, ':') == str_rfind(s, ':')) {
-        str_cut(s, ':', &host, &port);
-        if (!str_to_u64(port, 65535, &number))
-            return false;
-    }
-    if (host.n >= sizeof(text) || number == 0)
-        return false;
-    memcpy(text, host.p ? host.p : "", host.n);
-    text[host.n] = 0;
-    out->udp_port = out->tcp_port = (int)number;
-    out->family = str_find(host, ':') >= 0 ? AF_INET6 : AF_INET;
-    return strlen(text) == host.n && inet_pton(out->family, text, &out->addr) == 1;
-}
-
-static bool set_servers(struct dns *d, const struct dns_config *config, struct arena *a,
-                        struct str *err)
-{
-    struct ares_addr_port_node *nodes = arena_zero(a, config->nservers * sizeof(*nodes));
-
-    for (unsigned i = 0; i < config->nservers; i++) {
-        if (!parse_server(str_trim(config->servers[i]), &nodes[i])) {
-            *err = arena_printf(
-                a, "dns_resolver: \"%.*s\" is not an IP address with or without a port",
-                STR_ARG(config->servers[i]));
-            return false;
-        }
-        if (i)
-            nodes[i - 1].next = &nodes[i];
-    }
-    int status = ares_set_servers_ports(d->channel, nodes);
-    if (status != ARES_SUCCESS)
-        *err = arena_printf(a, "dns_resolver: %s", ares_strerror(status));
-    return status == ARES_SUCCESS;
-}
-
-static int init_channel(struct dns *d, unsigned servers)
-{
-    char lookups[] = "fb"; /* the hosts file first, whatever nsswitch.conf says of other programs */
-    int64_t resend = d->timeout_ms * 4 / 5 / ((1 << TRIES) - 1) / (servers ? servers : 1);
-    struct ares_options options = {
-        /* All tries at all servers fit in four fifths of the look-up's time. */
-        .timeout = (int)(resend < RESEND_MIN_MS ? RESEND_MIN_MS : resend),
-        .tries = TRIES,
-        .lookups = lookups,
-        .sock_state_cb = on_sock_state,
-        .sock_state_cb_data = d,
-    };
-
-    return ares_init_options(&d->channel, &options,
-                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
-                                 ARES_OPT_SOCK_STATE_CB);
-}
-
-static unsigned count_servers(struct dns *d)
-{
-    struct ares_addr_port_node *list = NULL;
-    unsigned n = 0;
-
-    if (ares_get_servers_ports(d->channel, &list) != ARES_SUCCESS)
-        return 1;
-    for (const struct ares_addr_port_node *s = list; s; s = s->next)
-        n++;
-    ares_free_data(list);
-    return n;
-}
-
-static void init_library(void)
-{
-    int status = ares_library_init(ARES_LIB_INIT_ALL);
-
-    ASSERT(status == ARES_SUCCESS);
-}
-
-static bool open_channel(struct dns *d, const struct dns_config *config, struct arena *a,
-                         struct str *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    unsigned servers = config->nservers;
-
-    pthread_once(&once, init_library);
-    int status = init_channel(d, servers);
-    if (status == ARES_SUCCESS && !servers && (servers = count_servers(d)) > 1) {
-        /* Times depend on how many servers resolv.conf has, and cannot be changed afterwards. */
-        ares_destroy(d->channel);
-        d->channel = NULL;
-        status = init_channel(d, servers);
-    }
-    if (status != ARES_SUCCESS) {
-        d->channel = NULL;
-        *err = arena_printf(a, "the resolver could not start: %s", ares_strerror(status));
-        return false;
-    }
-    return !config->nservers || set_servers(d, config, a, err);
-}
-
 /* ---- the cache ----------------------------------------------------------------------------------
  */
 
@@ -631,7 +585,7 @@ struct dns *dns_new(struct thread *t, const struct dns_config *config, struct ar
     list_init(&d->socks);
     task_init(&d->task, on_task);
     timer_init(&d->tick, on_tick);
-    if (!open_channel(d, config, a, err)) {
+    if (!dns_channel_open(&d->channel, config, d->timeout_ms, on_sock_state, d, a, err)) {
         dns_free(d);
         return NULL;
     }
@@ -643,6 +597,7 @@ static void entry_free(struct entry *e)
     ASSERT(list_empty(&e->waiters));
     timer_clear(&e->d->loop->timers, &e->deadline);
     free((void *)(uintptr_t)e->name.addrs);
+    srv_free((struct srv_record *)(uintptr_t)e->name.records, e->name.nrecords);
     free(e->absolute);
     free(e);
 }
@@ -699,12 +654,12 @@ static void grow(struct dns *d)
     d->nbuckets = n;
 }
 
-struct dns_name *dns_name(struct dns *d, struct str host)
+static struct dns_name *name_get(struct dns *d, struct str host, bool service)
 {
-    uint64_t hash = hash_str(host);
+    uint64_t hash = hash_str(host) + service;
 
     for (struct entry *e = d->buckets[hash & (d->nbuckets - 1)]; e; e = e->next)
-        if (e->hash == hash && str_eq(e->name.host, host))
+        if (e->hash == hash && e->service == service && str_eq(e->name.host, host))
             return &e->name;
     if (d->nnames == NAMES_MAX) {
         if (!d->overflow) {
@@ -717,10 +672,21 @@ struct dns_name *dns_name(struct dns *d, struct str host)
     if (d->nnames == d->nbuckets)
         grow(d);
     struct entry *e = entry_new(d, host, hash);
+    e->service = service;
     e->next = d->buckets[hash & (d->nbuckets - 1)];
     d->buckets[hash & (d->nbuckets - 1)] = e;
     d->nnames++;
     return &e->name;
+}
+
+struct dns_name *dns_name(struct dns *d, struct str host)
+{
+    return name_get(d, host, false);
+}
+
+struct dns_name *dns_service(struct dns *d, struct str name)
+{
+    return name_get(d, name, true);
 }
 
 enum dns_status dns_status(struct dns *d, struct dns_name *name)
@@ -728,10 +694,10 @@ enum dns_status dns_status(struct dns *d, struct dns_name *name)
     struct entry *e = entry_of(name);
 
     if (d->loop->now_ms < e->next_at)
-        return name->naddrs ? DNS_READY : DNS_FAILED;
+        return has_answer(e) ? DNS_READY : DNS_FAILED;
     if (e->phase == IDLE && !e->full)
         look_up(e);
-    if (name->naddrs && !(e->too_old && under_way(e)))
+    if (has_answer(e) && !(e->too_old && under_way(e)))
         return DNS_READY;
     return under_way(e) ? DNS_PENDING : DNS_FAILED;
 }

@@ -6,6 +6,7 @@
 #define UPSTREAM_DNS_H
 
 #include "conn/thread.h"
+#include "upstream/srv.h"
 
 struct dns;
 
@@ -13,14 +14,20 @@ struct dns_config {
     struct str
         *servers; /* apisix.dns_resolver: "1.1.1.1", "1.1.1.1:5353"; nservers 0: resolv.conf */
     unsigned nservers;
-    int64_t valid_ms;   /* apisix.dns_resolver_valid: overrides TTLs; 0: honour them */
-    int64_t timeout_ms; /* apisix.resolver_timeout: of one whole look-up */
-    bool ipv6;          /* apisix.enable_ipv6: AAAA too */
+    const char *setting;    /* that names them, for messages; NULL: "dns_resolver" */
+    int64_t valid_ms;       /* apisix.dns_resolver_valid: overrides TTLs; 0: honour them */
+    int64_t timeout_ms;     /* apisix.resolver_timeout: of one whole look-up */
+    bool ipv6;              /* apisix.enable_ipv6: AAAA too */
+    bool no_search;         /* apisix.enable_resolv_search_opt: false: names are whole */
+    struct str resolv_conf; /* in place of /etc/resolv.conf; absent: that */
 };
 
-/* A name in the cache. Lives until dns_free; one object per host name. */
+/* A name in the cache. Lives until dns_free; one object per host name, and one per service. */
 struct dns_name {
     struct str host;
+    /* Of a service: its SRV records. READY without any: there are none. They change as addrs do. */
+    const struct srv_record *records;
+    unsigned nrecords;
     /* All addresses of the last good answer, port 0: IPv4 before IPv6, sorted. They change only
      * between callbacks of the loop. */
     const struct addr *addrs;
@@ -53,6 +60,9 @@ void dns_free(struct dns *d);
 /* The cache's object for host (not an IP literal), made when needed; no look-up is started. Beyond
  * 65,536 names all share one object that is always DNS_FAILED; that is logged once. */
 struct dns_name *dns_name(struct dns *d, struct str host);
+/* The same for the SRV records of a service ("_http._tcp.example.com"). Their targets are names to
+ * be looked up in turn. */
+struct dns_name *dns_service(struct dns *d, struct str name);
 /* The state of the name; starts look-ups as needed. Cheap when READY and fresh. */
 enum dns_status dns_status(struct dns *d, struct dns_name *name);
 /* done is called once, from the loop, never inside this call, when the look-up under way has ended

@@ -13,7 +13,8 @@
 
 #include <cmocka.h>
 
-#include "upstream/dns.c" /* NOLINT */
+#include "upstream/dns.c"         /* NOLINT */
+#include "upstream/dns_channel.c" /* NOLINT */
 
 #include "fake_dns.h"
 

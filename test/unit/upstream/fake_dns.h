@@ -14,8 +14,13 @@
 
 #include "base/str.h"
 
-enum { FAKE_A = 1, FAKE_CNAME = 5, FAKE_AAAA = 28 };
+enum { FAKE_A = 1, FAKE_CNAME = 5, FAKE_AAAA = 28, FAKE_SRV = 33 };
 enum { FAKE_SERVFAIL = 2, FAKE_NXDOMAIN = 3, FAKE_RECORDS = 32, FAKE_ADDRS = 64, FAKE_NAME = 256 };
+
+struct fake_srv {
+    uint16_t priority, weight, port;
+    const char *target; /* NULL behind the last one; "": the root */
+};
 
 /* The answer for a name ("*" in front: all that end in the rest) and a type. A name that has only
  * the other type gets an empty answer, an unknown one NXDOMAIN. */
@@ -23,6 +28,7 @@ struct fake_record {
     const char *name;
     int type;
     const char *addrs[FAKE_ADDRS];
+    struct fake_srv srv[8];
     const char *cname; /* the addresses are the alias's */
     uint32_t ttl, cname_ttl;
     int rcode;
@@ -102,6 +108,26 @@ static inline struct fake_record *fake_find(struct fake_dns *f, const char *name
     return found;
 }
 
+static inline unsigned fake_put_srv(uint8_t **at, const struct fake_record *r)
+{
+    unsigned n = 0;
+
+    for (; n < 8 && r->srv[n].target; n++) {
+        fake_put(at, 0xc00c, 2);
+        fake_put(at, FAKE_SRV, 2);
+        fake_put(at, 1, 2);
+        fake_put(at, r->ttl, 4);
+        uint8_t *length = *at;
+        *at += 2;
+        fake_put(at, r->srv[n].priority, 2);
+        fake_put(at, r->srv[n].weight, 2);
+        fake_put(at, r->srv[n].port, 2);
+        fake_put_name(at, r->srv[n].target);
+        fake_put(&length, (uint32_t)(*at - length - 2), 2);
+    }
+    return n;
+}
+
 static inline unsigned fake_put_answers(uint8_t **at, const struct fake_record *r)
 {
     unsigned n = 0;
@@ -118,6 +144,7 @@ static inline unsigned fake_put_answers(uint8_t **at, const struct fake_record *
         fake_put(&length, (uint32_t)bytes, 2);
         n++;
     }
+    n += fake_put_srv(at, r);
     for (unsigned i = 0; i < FAKE_ADDRS && r->addrs[i]; i++, n++) {
         int bytes = r->type == FAKE_A ? 4 : 16;
         if (r->cname)
