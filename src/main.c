@@ -220,11 +220,33 @@ static void on_taken(void *arg, unsigned worker, uint64_t version)
     keeper_taken(p->keeper, worker, version);
 }
 
+static void set_resolvers(struct program *p)
+{
+    const struct settings *s = p->settings;
+    struct worker_config *c = &p->config;
+
+    c->dns = (struct dns_config){.servers = s->dns.servers,
+                                 .nservers = s->dns.nservers,
+                                 .valid_ms = s->dns.valid_ms,
+                                 .timeout_ms = s->dns.timeout_ms,
+                                 .ipv6 = s->dns.ipv6,
+                                 .no_search = !s->dns.search};
+    if (!s->discovery.on)
+        return;
+    c->discovery = c->dns;
+    c->discovery.servers = s->discovery.servers;
+    c->discovery.nservers = s->discovery.nservers;
+    c->discovery.resolv_conf = s->discovery.resolv_conf;
+    c->discovery.setting = "discovery.dns.servers";
+    c->discovery.ipv6 = s->discovery.ipv6;
+    c->discovery_on = true;
+    c->discovery_order = s->discovery.order;
+}
+
 static bool set_config(struct program *p)
 {
     const struct settings *s = p->settings;
     struct worker_config *c = &p->config;
-    struct str *servers = arena_zero(&p->arena, (s->dns.nservers + 1) * sizeof(*servers));
 
     c->limits = (struct conn_limits){
         .head = {.head_bytes = (uint32_t)s->http.max_header_bytes,
@@ -238,13 +260,7 @@ static bool set_config(struct program *p)
         .body_bytes = (uint64_t)s->http.max_body,
     };
     c->upstream_head = (struct h1_limits){.head_bytes = 65536, .headers = HEADERS_MAX};
-    for (unsigned i = 0; i < s->dns.nservers; i++)
-        servers[i] = s->dns.servers[i];
-    c->dns = (struct dns_config){.servers = servers,
-                                 .nservers = s->dns.nservers,
-                                 .valid_ms = s->dns.valid_ms,
-                                 .timeout_ms = s->dns.timeout_ms,
-                                 .ipv6 = s->dns.ipv6};
+    set_resolvers(p);
     c->drop_underscores = !s->http.underscores;
     c->real_ip_header = s->http.real_ip_header;
     c->real_ip_from = s->http.real_ip_from;
@@ -317,6 +333,7 @@ static bool start_keeper(struct program *p)
     struct builder_env env = {.plugins = p->plugins,
                               .router = s->router,
                               .verify_upstreams = s->verify_upstreams,
+                              .discovery_dns = s->discovery.on,
                               .stream = s->stream,
                               .protocols = s->protocols,
                               .nprotocols = s->nprotocols,

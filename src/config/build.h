@@ -37,6 +37,7 @@ struct builder_env {
     const struct str *protocols; /* of stream routes (xrpc.protocols); names */
     unsigned nprotocols;
     bool no_checks; /* apisix.disable_upstream_healthcheck: `checks` are validated, and no more */
+    bool discovery_dns;                    /* discovery.dns is configured */
     const struct keepalive *keepalive;     /* of upstreams without keepalive_pool; NULL: APISIX's */
     const struct builder_secrets *secrets; /* NULL: nobody; such references stay unresolved */
 };

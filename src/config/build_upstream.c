@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/cidr.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "config/build_private.h"
 
 enum {
@@ -128,10 +129,32 @@ static bool nodes_from_array(struct compile *c, const json_t *array, bool tls, s
     return true;
 }
 
+/* DNS knows the nodes (APISIX: discovery/dns). */
+static bool service_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
+{
+    struct node_in in = {.port = -1, .weight = 1};
+    struct str port;
+    uint64_t number = 0;
+
+    address_split(d->service_name, &in.host, &port);
+    if (port.p && (!str_to_u64(port, 65535, &number) || number == 0))
+        return compile_fail(c, "invalid port %.*s", STR_ARG(port));
+    if (port.p)
+        in.port = (int64_t)number;
+    u->nodes = arena_zero(&c->o->arena, sizeof(*u->nodes));
+    u->nnodes = 1;
+    node_fill(c, &in, u->tls, u->nodes);
+    u->discovered = !u->nodes->is_ip;
+    u->service_port = port.p != NULL;
+    return true;
+}
+
 static bool nodes_compile(struct compile *c, const struct upstream_doc *d, struct upstream *u)
 {
     size_t n = json_is_array(d->nodes) ? json_array_size(d->nodes) : json_object_size(d->nodes);
 
+    if (!d->nodes)
+        return service_compile(c, d, u);
     if (n == 0)
         return true; /* 503 for each request */
     u->nodes = arena_zero(&c->o->arena, n * sizeof(*u->nodes));
@@ -153,7 +176,11 @@ static bool supported(struct compile *c, const struct upstream_doc *d)
     static const char *const scheme_names[] = {"grpc", "grpcs", "http", "https",
                                                "tcp",  "tls",   "udp",  "kafka"};
 
-    if (d->discovery_type.p || !d->nodes)
+    /* The table has one or the other. */
+    bool dns = !d->nodes && str_eq(d->discovery_type, STR("dns"));
+    if (dns && !c->b->env.discovery_dns)
+        return compile_fail(c, "discovery_type \"dns\": config.yaml has no discovery.dns");
+    if (!d->nodes && !dns)
         return compile_fail(c, "discovery_type \"%.*s\" is not supported by this version",
                             STR_ARG(d->discovery_type));
     if (is_l4(d) && (c->b->env.stream || !c->strict))
@@ -275,9 +302,9 @@ static uint64_t upstream_hash(const struct upstream_doc *d, const struct upstrea
     struct buf text;
 
     buf_init(&text, 1 << 24);
-    buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d|%d\n", STR_ARG(u->key), STR_ARG(d->type),
+    buf_printf(&text, "%.*s|%.*s|%d|%.*s|%d|%d|%.*s|%d\n", STR_ARG(u->key), STR_ARG(d->type),
                d->hash_on, STR_ARG(d->key), u->tls, (int)u->pass_host, STR_ARG(u->upstream_host),
-               u->verify_off, u->peers);
+               u->verify_off | u->peers << 1 | u->discovered << 2 | u->service_port << 3);
     for (unsigned i = 0; u->nodes && i < u->nnodes; i++)
         buf_printf(&text, "%.*s|%d|%d\n", STR_ARG(u->nodes[i].address), u->nodes[i].weight,
                    u->nodes[i].priority);
@@ -373,6 +400,16 @@ static void limits_compile(const struct builder_env *env, const struct upstream_
     }
 }
 
+/* Nobody probes nodes that only the workers know; and what requests alone hold for down would never
+ * come back. */
+static void no_checks(struct compile *c, struct upstream *u)
+{
+    if (!c->strict)
+        log_warn("%.*s: checks of an upstream with discovery_type dns are not run by this version",
+                 STR_ARG(c->key));
+    u->checks = NULL;
+}
+
 bool compile_upstream(struct compile *c, const struct upstream_doc *d)
 {
     struct arena *a = &c->o->arena;
@@ -398,6 +435,8 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
         return false;
     if (d->checks && !compile_checks(c, d->checks, u))
         return false;
+    if (u->checks && u->discovered)
+        no_checks(c, u);
     u->hash = upstream_hash(d, u);
     return true;
 }

@@ -253,7 +253,7 @@ static const struct field upstream_rows[] = {
     {"scheme", FIELD_ENUM, AT(upstream_doc, scheme), .names = scheme_names, .def = "\"http\"",
      .doc = "The scheme of the upstream; this version supports http and https."},
     {"discovery_type", FIELD_STR, AT(upstream_doc, discovery_type),
-     .doc = "Service discovery; not supported by this version."},
+     .doc = "Where the nodes of `service_name` are known; this version supports dns."},
     {"discovery_args", FIELD_JSON, AT(upstream_doc, discovery_args), .of = &arguments_row,
      .doc = "Its arguments."},
     {"pass_host", FIELD_ENUM, AT(upstream_doc, pass_host), .names = pass_host_names,

@@ -361,6 +361,7 @@ static bool take_apisix(struct loader *l, const struct raw_apisix *raw)
     s->dns.nservers = (unsigned)raw->dns_resolver.n;
     s->dns.valid_ms = raw->dns_resolver_valid * 1000;
     s->dns.ipv6 = raw->enable_ipv6;
+    s->dns.search = raw->enable_resolv_search_opt;
     s->trusted_addresses_set = raw->trusted_addresses.items != NULL;
     s->server_header = raw->enable_server_tokens ? STR("Eclusa/" ECLUSA_VERSION) : STR("Eclusa");
     return take_listen(l, raw) && take_sides(l, raw) && take_ssl(l, raw->ssl) &&
@@ -795,6 +796,53 @@ static bool check_references(struct loader *l, json_t *v, const char *name)
     return true;
 }
 
+static bool take_order(struct loader *l, const struct field_list *order,
+                       struct settings_discovery *out)
+{
+    const int *words = order->items;
+    size_t srv = SIZE_MAX, addrs = SIZE_MAX;
+
+    out->order = DISCOVER_SRV_ADDRS;
+    if (!words)
+        return true;
+    out->ipv6 = false;
+    for (size_t i = 0; i < order->n; i++) {
+        out->ipv6 |= words[i] == ORDER_AAAA;
+        if (words[i] == ORDER_SRV)
+            srv = i;
+        else if ((words[i] == ORDER_A || words[i] == ORDER_AAAA) && addrs == SIZE_MAX)
+            addrs = i;
+    }
+    if (srv == SIZE_MAX && addrs == SIZE_MAX)
+        return load_fail(l, "discovery.dns.order: names neither SRV nor A nor AAAA");
+    if (addrs == SIZE_MAX)
+        out->order = DISCOVER_SRV;
+    else if (srv == SIZE_MAX)
+        out->order = DISCOVER_ADDRS;
+    else
+        out->order = srv < addrs ? DISCOVER_SRV_ADDRS : DISCOVER_ADDRS_SRV;
+    return true;
+}
+
+static bool take_discovery(struct loader *l, const struct raw_discovery *raw)
+{
+    struct settings_discovery *d = &l->s->discovery;
+
+    if (!raw || !raw->dns)
+        return true;
+    d->on = true;
+    d->ipv6 = l->s->dns.ipv6;
+    d->servers = raw->dns->servers.items;
+    d->nservers = (unsigned)raw->dns->servers.n;
+    if (raw->dns->resolv_conf.p) {
+        d->resolv_conf = absolute(l->arena, raw->dns->resolv_conf);
+        if (access(d->resolv_conf.p, R_OK) < 0)
+            return load_fail(l, "discovery.dns.resolv_conf: %.*s cannot be read",
+                             STR_ARG(d->resolv_conf));
+    }
+    return take_order(l, &raw->dns->order, d);
+}
+
 static bool take_document(struct loader *l, json_t *document)
 {
     struct settings *s = l->s;
@@ -813,7 +861,8 @@ static bool take_document(struct loader *l, json_t *document)
     s->nplugins = (unsigned)raw.plugins.n;
     s->plugins_set = raw.plugins.items != NULL;
     if (!take_apisix(l, raw.apisix) || !take_nginx(l, &raw) ||
-        !take_deployment(l, raw.deployment) || !take_eclusa(l, raw.eclusa))
+        !take_deployment(l, raw.deployment) || !take_eclusa(l, raw.eclusa) ||
+        !take_discovery(l, raw.discovery))
         return false;
     fill_proxy_cache(l, document);
     s->plugin_attr = json_object_get(document, "plugin_attr");

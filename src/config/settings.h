@@ -121,6 +121,17 @@ struct settings_dns {
     int64_t valid_ms; /* instead of a record's TTL; 0: the TTL counts */
     int64_t timeout_ms;
     bool ipv6;
+    bool search; /* resolv.conf's search domains count */
+};
+
+/* discovery.dns */
+struct settings_discovery {
+    bool on;
+    const struct str *servers; /* none: resolv_conf says */
+    unsigned nservers;
+    struct str resolv_conf; /* absolute; absent: servers */
+    enum discovery_order order;
+    bool ipv6;
 };
 
 /* Strings and lists live in the arena of settings_load; json_t are borrowed from `document`. */
@@ -144,6 +155,7 @@ struct settings {
     struct settings_log log;
     struct settings_http http;
     struct settings_dns dns;
+    struct settings_discovery discovery;
     struct settings_encryption encryption;
     struct settings_history history;
     int64_t secret_ttl_ms, secret_retry_ms; /* of what `$secret://` refers to */

@@ -221,6 +221,8 @@ static const struct field apisix_rows[] = {
      .doc = "DNS servers, with or without a port; absent: /etc/resolv.conf."},
     {"dns_resolver_valid", FIELD_INT, AT(dns_resolver_valid), .flags = FIELD_HAS_MIN, .max = 86400,
      .doc = "Seconds that an answer is used for, instead of its TTL."},
+    {"enable_resolv_search_opt", FIELD_BOOL, AT(enable_resolv_search_opt), .def = "true",
+     .doc = "Try short names in resolv.conf's search domains."},
     {"resolver_timeout", MEASURE, AT(resolver_timeout), .def = "5",
      .doc = "How long a DNS server may take."},
     {"ssl", FIELD_OBJECT, AT(ssl), .fields = &ssl_fields, .def = "{}"},
@@ -527,6 +529,33 @@ static const struct field xrpc_rows[] = {
 };
 static const struct fields xrpc_fields = {xrpc_rows, .size = sizeof(struct raw_xrpc), .open = true};
 
+static const char *const order_names[] = {"last", "SRV", "A", "AAAA", "CNAME", NULL};
+static const struct field order_row = {.type = FIELD_ENUM, .names = order_names};
+
+#define AT(member) .at = offsetof(struct raw_discovery_dns, member)
+static const struct field discovery_dns_rows[] = {
+    {"servers", FIELD_LIST, AT(servers), .of = &string_row, .min = 1, .max = 32,
+     .doc = "DNS servers for upstreams with `discovery_type` dns, with or without a port."},
+    {"resolv_conf", FIELD_STR, AT(resolv_conf), .min = 1,
+     .doc = "A file of resolv.conf's form that names them."},
+    {"order", FIELD_LIST, .flags = FIELD_UNIQUE, AT(order), .of = &order_row, .min = 1, .max = 5,
+     .doc = "Which records are asked for, the first ones first; by default SRV, then A and AAAA. "
+            "`last` and `CNAME` make no difference."},
+    {0},
+};
+#undef AT
+static const struct field_rule discovery_dns_rules[] = {{RULE_ONE_OF, "servers|resolv_conf", 0},
+                                                        {0}};
+static const struct fields discovery_dns_fields = {discovery_dns_rows, discovery_dns_rules,
+                                                   sizeof(struct raw_discovery_dns), .open = true};
+static const struct field discovery_rows[] = {
+    {"dns", FIELD_OBJECT, .at = offsetof(struct raw_discovery, dns),
+     .fields = &discovery_dns_fields, .doc = "Service discovery by DNS."},
+    {0},
+};
+static const struct fields discovery_fields = {discovery_rows, .size = sizeof(struct raw_discovery),
+                                               .open = true};
+
 #define AT(member) .at = offsetof(struct raw_settings, member)
 static const struct field settings_rows[] = {
     {"apisix", FIELD_OBJECT, AT(apisix), .fields = &apisix_fields, .def = "{}"},
@@ -535,6 +564,7 @@ static const struct field settings_rows[] = {
     {"eclusa", FIELD_OBJECT, AT(eclusa), .fields = &eclusa_fields, .def = "{}"},
     {"graphql", FIELD_OBJECT, AT(graphql), .fields = &graphql_fields, .def = "{}"},
     {"xrpc", FIELD_OBJECT, AT(xrpc), .fields = &xrpc_fields, .def = "{}"},
+    {"discovery", FIELD_OBJECT, AT(discovery), .fields = &discovery_fields},
     {"plugins", FIELD_LIST, AT(plugins), .of = &string_row,
      .doc = "Names of the plugins that may be used; absent: all."},
     {"plugin_attr", FIELD_JSON, AT(plugin_attr), .of = &any_map_row,
@@ -548,7 +578,6 @@ const struct fields settings_fields = {settings_rows, .size = sizeof(struct raw_
 const char *const settings_idle_keys[] = {
     "apisix.disable_sync_configuration_during_start",
     "apisix.enable_http2",
-    "apisix.enable_resolv_search_opt",
     "apisix.enable_reuseport",
     "apisix.extra_lua_cpath",
     "apisix.extra_lua_path",
@@ -566,7 +595,12 @@ const char *const settings_idle_keys[] = {
     "deployment.admin.admin_api_mtls",
     "deployment.admin.enable_admin_ui",
     "deployment.certs",
-    "discovery",
+    "discovery.consul",
+    "discovery.consul_kv",
+    "discovery.eureka",
+    "discovery.kubernetes",
+    "discovery.nacos",
+    "discovery.tars",
     "ext-plugin",
     "nginx_config.enable_cpu_affinity",
     "nginx_config.envs",

@@ -46,7 +46,7 @@ struct raw_apisix {
     json_t *node_listen, *proxy_cache;
     bool enable_admin, enable_dev_mode, enable_ipv6, enable_server_tokens, show_upstream_status,
         delete_uri_tail_slash, match_encoded_slash, strip_path_params, enable_control,
-        disable_upstream_healthcheck;
+        disable_upstream_healthcheck, enable_resolv_search_opt;
     int64_t post_arg_max;
     int proxy_mode;
     struct raw_listen *control, *status;
@@ -131,6 +131,19 @@ struct raw_eclusa {
     int64_t max_headers;
 };
 
+struct raw_discovery_dns {
+    struct field_list servers; /* struct str */
+    struct str resolv_conf;
+    struct field_list order; /* int: enum raw_order */
+};
+
+/* A word of raw_discovery_dns.order. */
+enum raw_order { ORDER_LAST, ORDER_SRV, ORDER_A, ORDER_AAAA, ORDER_CNAME };
+
+struct raw_discovery {
+    struct raw_discovery_dns *dns;
+};
+
 struct raw_graphql {
     int64_t max_size;
 };
@@ -142,7 +155,8 @@ struct raw_settings {
     struct raw_deployment *deployment;
     struct raw_eclusa *eclusa;
     struct raw_xrpc *xrpc;
-    struct field_list plugins; /* struct str */
+    struct raw_discovery *discovery; /* NULL: none */
+    struct field_list plugins;       /* struct str */
     json_t *plugin_attr;
 };
 

@@ -93,6 +93,10 @@ const struct chain *chain_overlay(struct arena *a, const struct chain *base,
 enum balance { BALANCE_ROUNDROBIN, BALANCE_CHASH, BALANCE_EWMA, BALANCE_LEAST_CONN };
 enum pass_host { PASS_HOST_PASS, PASS_HOST_NODE, PASS_HOST_REWRITE };
 
+/* Which records of a service are asked for (discovery.dns.order); those behind only where there are
+ * none of the first. */
+enum discovery_order { DISCOVER_SRV, DISCOVER_SRV_ADDRS, DISCOVER_ADDRS_SRV, DISCOVER_ADDRS };
+
 struct node {
     struct str host;    /* name or address, without brackets */
     struct str address; /* "host:port" as variables and logs show it, IPv6 in brackets */
@@ -128,10 +132,12 @@ struct upstream {
     unsigned nnodes;
     uint32_t slot; /* its place in snapshot->upstreams and in each worker's table of live state */
     enum pass_host pass_host;
-    bool tls;        /* scheme https */
-    bool verify_off; /* tls.verify: false */
-    bool peers;      /* threads share what they know of its endpoints (upstream/peers.h): it has
-                        health checks, or balances by more than weights */
+    bool tls;          /* scheme https */
+    bool verify_off;   /* tls.verify: false */
+    bool discovered;   /* nodes[0] is no node but a service, whose nodes DNS knows */
+    bool service_port; /* its port counts, whatever the records say */
+    bool peers;        /* threads share what they know of its endpoints (upstream/peers.h): it has
+                          health checks, or balances by more than weights */
     unsigned keepalive_size, keepalive_requests;
     int64_t keepalive_idle_ms;
     struct timeouts timeouts;

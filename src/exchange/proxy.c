@@ -83,9 +83,29 @@ static void wait_for_name(struct exchange *ex, struct dns_name *name)
     ex->dns_waiting = true;
 }
 
+/* A service's node may go while the exchange goes on. */
+static void keep_node(struct exchange *ex, struct pick *pick)
+{
+    struct arena *a = &ex->arena;
+    struct node *copy = arena_alloc(a, sizeof(*copy));
+
+    *copy = *pick->node;
+    copy->host = arena_str(a, copy->host);
+    copy->address = arena_str(a, copy->address);
+    pick->node = copy;
+}
+
+static enum pick_result pick_next(struct exchange *ex, struct pick *pick, struct dns_name **wait)
+{
+    enum pick_result r = live_pick(ex->worker->live, ex->upstream, &ex->tried, pick, wait);
+
+    if (r == PICK_OK && ex->upstream->discovered)
+        keep_node(ex, pick);
+    return r;
+}
+
 bool step_pick(struct exchange *ex)
 {
-    struct worker *w = ex->worker;
     const struct snapshot *snap = ex->hold->snapshot;
     struct dns_name *name = NULL;
 
@@ -104,7 +124,7 @@ bool step_pick(struct exchange *ex)
     }
     if (ex->upstream->hash_on)
         ex->tried.key = hash_key(ex, ex->upstream->hash_on);
-    switch (live_pick(w->live, ex->upstream, &ex->tried, &ex->pick, &name)) {
+    switch (pick_next(ex, &ex->pick, &name)) {
     case PICK_OK:
         exchange_go(ex, STEP_BEFORE);
         return true;
@@ -112,7 +132,8 @@ bool step_pick(struct exchange *ex)
         wait_for_name(ex, name);
         return false;
     case PICK_UNRESOLVED:
-        exchange_fail(ex, REASON_DNS_FAILED);
+        /* APISIX: of a service, "no valid upstream node". */
+        exchange_fail(ex, ex->upstream->discovered ? REASON_NO_UPSTREAM : REASON_DNS_FAILED);
         return true;
     case PICK_NONE:
         exchange_fail(ex, ex->tries ? ex->reason : REASON_NO_UPSTREAM);
@@ -559,8 +580,7 @@ static bool retry_on_status(struct exchange *ex, int status)
 
     if (bit >= 200 || !(r->statuses[bit / 64] >> (bit % 64) & 1))
         return false;
-    if (!can_resend(ex) || !tries_left(ex) || is_late(ex) ||
-        live_pick(ex->worker->live, ex->upstream, &ex->tried, &next, &name) != PICK_OK)
+    if (!can_resend(ex) || !tries_left(ex) || is_late(ex) || pick_next(ex, &next, &name) != PICK_OK)
         return false;
     ex_log(ex, LOG_INFO, "status %d, another node is tried, upstream %.*s", status,
            STR_ARG(pool_addr_text(ex->pool)));

@@ -211,9 +211,13 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
     server_on_empty(w->server, on_empty);
     w->pools = pools_new(&w->thread);
     w->dns = dns_new(&w->thread, &config->dns, a, err);
-    if (!w->dns || !listen_all(w, a, err))
+    if (w->dns && config->discovery_on)
+        w->discovery = dns_new(&w->thread, &config->discovery, a, err);
+    if (!w->dns || (config->discovery_on && !w->discovery) || !listen_all(w, a, err))
         return NULL;
     struct live_env env = {.dns = w->dns,
+                           .discovery = w->discovery,
+                           .order = config->discovery_order,
                            .pools = w->pools,
                            .peers = config->peers,
                            .tls_verified = config->tls_verified,
@@ -293,6 +297,8 @@ static void worker_free(struct worker *w)
     live_free(w->live);
     pools_free(w->pools);
     dns_free(w->dns);
+    if (w->discovery)
+        dns_free(w->discovery);
     if (w->access)
         log_buffer_free(w->access);
     lua_vm_free(w->lua);

@@ -32,7 +32,9 @@ struct listen_change {
 struct worker_config {
     struct conn_limits limits;
     struct h1_limits upstream_head;
-    struct dns_config dns;
+    struct dns_config dns, discovery; /* discovery: where discovery_on */
+    bool discovery_on;
+    enum discovery_order discovery_order;
     SSL_CTX *tls_verified, *tls_unverified;
     bool drop_underscores;         /* underscores_in_headers: off */
     struct str real_ip_header;     /* nginx_config.http.real_ip_header */
@@ -74,7 +76,7 @@ struct worker {
     struct thread thread;
     const struct worker_config *config;
     struct server *server;
-    struct dns *dns;
+    struct dns *dns, *discovery; /* discovery: NULL when it is not configured */
     struct pools *pools;
     struct live *live;
     struct hold *hold;        /* the current configuration */

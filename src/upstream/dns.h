@@ -11,7 +11,7 @@
 struct dns;
 
 struct dns_config {
-    struct str
+    const struct str
         *servers; /* apisix.dns_resolver: "1.1.1.1", "1.1.1.1:5353"; nservers 0: resolv.conf */
     unsigned nservers;
     const char *setting;    /* that names them, for messages; NULL: "dns_resolver" */

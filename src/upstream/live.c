@@ -20,12 +20,22 @@ struct live_node {
     struct addr only;
 };
 
+/* Nodes made of a service's records. */
+struct found {
+    uint32_t generation; /* of the service: whose records */
+    unsigned n;
+    struct arena arena;
+    struct node *nodes;
+};
+
 struct live_upstream {
     uint64_t hash;
     /* Of the snapshot seen last. An address alone could be another upstream's by now: hash and
      * nodes are compared too. */
     const struct upstream *config;
     const struct node *base;
+    struct dns *dns;
+    struct found *found; /* the nodes, where SRV records tell them; else the configuration's */
     unsigned n, endpoints;
     bool moved;             /* a name has other addresses than `list` knows */
     struct endpoints *list; /* made at the first choice; NULL for ever: weights in turn are all */
@@ -67,6 +77,12 @@ static void endpoints_free(struct live *l, struct endpoints *e)
     balance_free(e);
 }
 
+static void found_free(struct found *f)
+{
+    arena_fini(&f->arena);
+    free(f);
+}
+
 static void upstream_free(struct live *l, struct live_upstream *lu)
 {
     if (!lu)
@@ -77,6 +93,8 @@ static void upstream_free(struct live *l, struct live_upstream *lu)
     list_remove(&lu->warming);
     for (unsigned i = 0; i < lu->n; i++)
         free_addrs(&lu->nodes[i]);
+    if (lu->found)
+        found_free(lu->found);
     free(lu);
 }
 
@@ -112,33 +130,45 @@ static void node_follow(struct live_node *ln, const struct node *node)
     ln->priority = node->priority;
 }
 
-static void node_init(struct live *l, struct live_node *ln, const struct node *node)
+/* absolute: the name is whole, whatever search domains there are. */
+static void node_init(struct dns *dns, struct live_node *ln, const struct node *node, bool absolute)
 {
+    char text[260];
     struct addr addr;
 
     node_follow(ln, node);
-    if (addr_parse(node->host, node->port, &addr))
+    if (addr_parse(node->host, node->port, &addr)) {
         set_addrs(ln, &addr, 1);
-    else
-        ln->name = dns_name(l->env.dns, node->host);
+    } else if (absolute && node->host.n < sizeof(text)) {
+        memcpy(text, node->host.p, node->host.n);
+        text[node->host.n] = '.';
+        ln->name = dns_name(dns, str_make(text, node->host.n + 1));
+    } else {
+        ln->name = dns_name(dns, node->host);
+    }
 }
 
-static struct live_upstream *upstream_new(struct live *l, const struct upstream *u)
+/* Takes found; NULL: the configuration's nodes. */
+static struct live_upstream *upstream_new(struct live *l, const struct upstream *u,
+                                          struct found *found)
 {
-    struct live_upstream *lu = mem_zero(sizeof(*lu) + u->nnodes * sizeof(struct live_node));
+    unsigned n = found ? found->n : u->nnodes;
+    struct live_upstream *lu = mem_zero(sizeof(*lu) + n * sizeof(struct live_node));
 
     lu->hash = u->hash;
     lu->config = u;
     lu->base = u->nodes;
-    lu->n = u->nnodes;
+    lu->found = found;
+    lu->n = n;
     lu->slot = u->slot;
+    lu->dns = u->discovered && l->env.discovery ? l->env.discovery : l->env.dns;
     list_init(&lu->warming);
     if (u->warm_up)
         list_append(&l->warming, &lu->warming);
     if (u->peers)
         lu->set = peer_set_get(l->env.peers, u->key);
-    for (unsigned i = 0; i < u->nnodes; i++)
-        node_init(l, &lu->nodes[i], &u->nodes[i]);
+    for (unsigned i = 0; i < n; i++)
+        node_init(lu->dns, &lu->nodes[i], found ? &found->nodes[i] : &u->nodes[i], found);
     return lu;
 }
 
@@ -149,11 +179,11 @@ static bool is_balanced(const struct upstream *u)
 }
 
 /* Brings a name's addresses up to date. PICK_OK when the node has some. */
-static enum pick_result refresh(struct live *l, struct live_node *ln)
+static enum pick_result refresh(struct dns *dns, struct live_node *ln)
 {
     if (!ln->name)
         return PICK_OK;
-    switch (dns_status(l->env.dns, ln->name)) {
+    switch (dns_status(dns, ln->name)) {
     case DNS_PENDING:
         return PICK_WAIT;
     case DNS_FAILED:
@@ -168,7 +198,7 @@ static enum pick_result refresh(struct live *l, struct live_node *ln)
     return PICK_OK;
 }
 
-static void refresh_all(struct live *l, struct live_upstream *lu)
+static void refresh_all(struct live_upstream *lu)
 {
     unsigned at = 0;
 
@@ -177,7 +207,7 @@ static void refresh_all(struct live *l, struct live_upstream *lu)
         ln->first = at;
         if (ln->weight <= 0)
             continue;
-        refresh(l, ln);
+        refresh(lu->dns, ln);
         at += ln->naddrs;
     }
     lu->endpoints = at;
@@ -191,12 +221,12 @@ static bool has_untried(const struct live_node *ln, const struct tried *t)
     return false;
 }
 
-static bool is_candidate(struct live *l, struct live_node *ln, const struct tried *t,
+static bool is_candidate(struct dns *dns, struct live_node *ln, const struct tried *t,
                          struct dns_name **wait, bool *unresolved)
 {
     if (ln->weight <= 0)
         return false;
-    switch (refresh(l, ln)) {
+    switch (refresh(dns, ln)) {
     case PICK_WAIT:
         *wait = ln->name;
         return false;
@@ -212,7 +242,7 @@ static bool is_candidate(struct live *l, struct live_node *ln, const struct trie
 
 /* Smooth weighted round robin (nginx's): each candidate gains its weight, the largest is chosen and
  * pays the total. Only nodes of the highest priority that has a candidate take part. */
-static struct live_node *choose(struct live *l, struct live_upstream *lu, const struct tried *t,
+static struct live_node *choose(struct live_upstream *lu, const struct tried *t,
                                 struct dns_name **wait, bool *unresolved)
 {
     struct live_node *best = NULL;
@@ -223,7 +253,7 @@ static struct live_node *choose(struct live *l, struct live_upstream *lu, const 
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         *wait = NULL;
-        if (ln->priority > priority && is_candidate(l, ln, t, wait, unresolved))
+        if (ln->priority > priority && is_candidate(lu->dns, ln, t, wait, unresolved))
             priority = ln->priority;
         if (*wait && (!first || ln->priority > pending)) {
             first = *wait;
@@ -236,7 +266,7 @@ static struct live_node *choose(struct live *l, struct live_upstream *lu, const 
         return NULL;
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
-        if (ln->priority != priority || !is_candidate(l, ln, t, wait, unresolved))
+        if (ln->priority != priority || !is_candidate(lu->dns, ln, t, wait, unresolved))
             continue;
         total += ln->weight;
         ln->current += ln->weight;
@@ -270,14 +300,14 @@ struct missing {
 };
 
 /* Brings all names up to date. */
-static void look_up_all(struct live *l, struct live_upstream *lu, struct missing *m)
+static void look_up_all(struct live_upstream *lu, struct missing *m)
 {
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         uint32_t generation = ln->generation;
         if (ln->weight <= 0 || !ln->name)
             continue;
-        enum pick_result r = refresh(l, ln);
+        enum pick_result r = refresh(lu->dns, ln);
         lu->moved |= ln->generation != generation;
         if (r == PICK_UNRESOLVED)
             m->unresolved = true;
@@ -322,11 +352,23 @@ static void list_make(struct live *l, struct live_upstream *lu)
 
 static void list_refresh(struct live *l, struct live_upstream *lu, struct missing *m)
 {
-    look_up_all(l, lu, m);
+    look_up_all(lu, m);
     if (!lu->list || lu->moved)
         list_make(l, lu);
     if (lu->set && !m->name)
         peer_set_settle(lu->set);
+}
+
+/* Peers that stay are held anew before they are let go. */
+static struct live_upstream *replace(struct live *l, const struct upstream *u, struct found *found)
+{
+    struct live_upstream *old = l->slots[u->slot], *new = upstream_new(l, u, found);
+    struct missing ignored = {.name = NULL};
+
+    if (old && is_balanced(u))
+        list_refresh(l, new, &ignored);
+    upstream_free(l, old);
+    return l->slots[u->slot] = new;
 }
 
 static struct live_upstream *find(struct live *l, const struct upstream *u)
@@ -340,22 +382,105 @@ static struct live_upstream *find(struct live *l, const struct upstream *u)
     struct live_upstream *lu = l->slots[u->slot];
     if (lu && lu->config == u && lu->hash == u->hash && lu->base == u->nodes)
         return lu;
-    if (lu && lu->hash == u->hash && lu->n == u->nnodes) {
+    if (lu && lu->hash == u->hash && (lu->found || lu->n == u->nnodes)) {
         lu->config = u;
         lu->base = u->nodes;
-        for (unsigned i = 0; i < lu->n; i++)
+        for (unsigned i = 0; i < lu->n && !lu->found; i++)
             node_follow(&lu->nodes[i], &u->nodes[i]);
         if (lu->list)
             lu->list->warm_up = u->warm_up;
         return lu;
     }
-    struct live_upstream *new = upstream_new(l, u);
-    struct missing ignored = {.name = NULL};
-    /* Peers that stay are held anew before they are let go. */
-    if (lu && is_balanced(u))
-        list_refresh(l, new, &ignored);
-    upstream_free(l, lu);
-    return l->slots[u->slot] = new;
+    return replace(l, u, NULL);
+}
+
+/* ---- Services ---- */
+
+/* Nodes as APISIX makes them (core/dns/client.lua): a weight of 0 counts as 1, the lower priority
+ * comes first, a port of 0 is the scheme's. A target that is the root says that there is none (RFC
+ * 2782). */
+static struct found *found_new(const struct upstream *u, const struct dns_name *service)
+{
+    struct found *f = mem_zero(sizeof(*f));
+    uint16_t own = u->tls ? 443 : 80;
+
+    arena_init(&f->arena, NULL);
+    f->generation = service->generation;
+    f->nodes = arena_zero(&f->arena, (service->nrecords + 1) * sizeof(*f->nodes));
+    for (unsigned i = 0; i < service->nrecords; i++) {
+        const struct srv_record *r = &service->records[i];
+        struct node *node = &f->nodes[f->n];
+        if (!r->target.n)
+            continue;
+        node->host = arena_str(&f->arena, r->target);
+        node->port = u->service_port || !r->port ? u->nodes->port : r->port;
+        node->address = arena_printf(&f->arena, "%.*s:%u", STR_ARG(r->target), node->port);
+        node->default_port = node->port == own;
+        node->weight = r->weight ? r->weight : 1;
+        node->priority = -(int)r->priority;
+        f->n++;
+    }
+    return f;
+}
+
+/* Whether a service's records tell its nodes now, or the addresses of its name. PICK_WAIT: *wait
+ * tells for what. */
+static enum pick_result ask_service(struct live *l, struct dns_name *service,
+                                    struct dns_name *addrs, bool *records, struct dns_name **wait)
+{
+    enum discovery_order order = l->env.order;
+    bool srv_first = order != DISCOVER_ADDRS_SRV;
+
+    *records = srv_first;
+    *wait = srv_first ? service : addrs;
+    switch (dns_status(l->env.discovery, *wait)) {
+    case DNS_PENDING:
+        return PICK_WAIT;
+    case DNS_READY:
+        if (order != DISCOVER_SRV_ADDRS || service->nrecords)
+            return PICK_OK;
+        break;
+    case DNS_FAILED:
+        break;
+    }
+    if (order == DISCOVER_SRV)
+        return PICK_UNRESOLVED;
+    /* The other kind. Addresses are asked for where they are used. */
+    *records = !srv_first;
+    if (srv_first)
+        return PICK_OK;
+    *wait = service;
+    switch (dns_status(l->env.discovery, service)) {
+    case DNS_PENDING:
+        return PICK_WAIT;
+    case DNS_READY:
+        return PICK_OK;
+    case DNS_FAILED:
+        break;
+    }
+    return PICK_UNRESOLVED;
+}
+
+/* The upstream with the nodes that its service has now. */
+static enum pick_result discover(struct live *l, struct live_upstream **lu,
+                                 const struct upstream *u, struct dns_name **wait)
+{
+    bool records = false;
+
+    if (l->env.order == DISCOVER_ADDRS || !l->env.discovery)
+        return PICK_OK;
+    struct dns_name *service = dns_service(l->env.discovery, u->nodes->host);
+    struct dns_name *addrs = dns_name(l->env.discovery, u->nodes->host);
+    enum pick_result r = ask_service(l, service, addrs, &records, wait);
+    if (r == PICK_WAIT)
+        return r;
+    *wait = NULL;
+    if (r != PICK_OK)
+        return r;
+    if (records ? !(*lu)->found || (*lu)->found->generation != service->generation
+                : (*lu)->found != NULL)
+        *lu = replace(l, u, records ? found_new(u, service) : NULL);
+    return PICK_OK;
 }
 
 static enum pick_result pick_balanced(struct live *l, struct live_upstream *lu, struct tried *tried,
@@ -429,6 +554,11 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
     bool unresolved = false;
 
     *wait = NULL;
+    if (u->discovered) {
+        enum pick_result r = discover(l, &lu, u, wait);
+        if (r != PICK_OK)
+            return r;
+    }
     if (is_balanced(u))
         return pick_balanced(l, lu, tried, out, wait);
     out->peer = NULL;
@@ -436,8 +566,8 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
         /* One address: nothing to balance. */
         best = lu->nodes[0].weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
     } else {
-        refresh_all(l, lu);
-        best = choose(l, lu, tried, wait, &unresolved);
+        refresh_all(lu);
+        best = choose(lu, tried, wait, &unresolved);
     }
     if (best) {
         *wait = NULL;
@@ -453,7 +583,7 @@ unsigned live_endpoints(struct live *l, const struct upstream *u)
 {
     struct live_upstream *lu = find(l, u);
 
-    refresh_all(l, lu);
+    refresh_all(lu);
     return lu->endpoints;
 }
 

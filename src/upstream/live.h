@@ -14,6 +14,8 @@ struct live;
 
 struct live_env {
     struct dns *dns;
+    struct dns *discovery; /* for services; NULL: there are none */
+    enum discovery_order order;
     struct pools *pools;
     struct peers *peers;
     SSL_CTX *tls_verified, *tls_unverified;
@@ -24,7 +26,8 @@ void live_free(struct live *l);
 
 /* One try's choice. */
 struct pick {
-    const struct node *node; /* of the upstream that was asked for */
+    const struct node *node; /* of the upstream that was asked for; of one that is discovered, valid
+                                until the next turn only: to be copied */
     struct addr addr;        /* of the node, with port */
     struct peer *peer;       /* what threads share of it; NULL: the upstream has no peers */
 };

@@ -496,6 +496,44 @@ static const struct {
      "failed to handle configuration: can't find environment variable ECLUSA_TEST_MISSING"},
 };
 
+static void test_discovery(void **state)
+{
+    static const struct {
+        const char *words;
+        enum discovery_order order;
+        bool ipv6;
+    } rows[] = {
+        {"servers: [1.1.1.1]", DISCOVER_SRV_ADDRS, true},
+        {"servers: [1.1.1.1], order: [last, SRV, A, AAAA, CNAME]", DISCOVER_SRV_ADDRS, true},
+        {"servers: [1.1.1.1], order: [SRV, A]", DISCOVER_SRV_ADDRS, false},
+        {"servers: [1.1.1.1], order: [AAAA, SRV, A]", DISCOVER_ADDRS_SRV, true},
+        {"servers: [1.1.1.1], order: [A]", DISCOVER_ADDRS, false},
+        {"resolv_conf: /dev/null, order: [SRV]", DISCOVER_SRV, false},
+    };
+    struct loaded l;
+    char text[128];
+
+    (void)state;
+    load(&l, "");
+    assert_false(l.s->discovery.on);
+    assert_true(l.s->dns.search);
+    unload(&l);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        snprintf(text, sizeof(text), "discovery: {dns: {%s}}\n", rows[i].words);
+        load(&l, text);
+        assert_true(l.s->discovery.on);
+        assert_int_equal(l.s->discovery.order, rows[i].order);
+        assert_int_equal(l.s->discovery.ipv6, rows[i].ipv6);
+        assert_int_equal(l.s->discovery.nservers, i < 5);
+        unload(&l);
+    }
+    load(&l, "apisix: {enable_resolv_search_opt: false, enable_ipv6: false}\n"
+             "discovery: {dns: {servers: [a]}}\n");
+    assert_false(l.s->dns.search);
+    assert_false(l.s->discovery.ipv6);
+    unload(&l);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -573,7 +611,7 @@ static void test_warnings(void **state)
              "deployment: {role_traditional: {config_provider: sqlite},\n"
              "  etcd: {host: ['http://a'], hots: 1}, admin: {admin_key: [{key: a, rol: "
              "x}]}}\n"
-             "discovery: {dns: {}}\nplugin_attr: {anything: {goes: 1}}\nother: {x: 1}\n");
+             "discovery: {nacos: {}}\nplugin_attr: {anything: {goes: 1}}\nother: {x: 1}\n");
     assert_true(log_has("config: apisix.enable_http2 is known to APISIX but has no effect here "
                         "yet\n"));
     assert_true(log_has("config: apisix.ssl.ssl_cert is known to APISIX but"));
@@ -585,7 +623,7 @@ static void test_warnings(void **state)
     assert_true(log_has("config: deployment.etcd has no effect"));
     assert_true(log_has("config: deployment.etcd.hots is not a known key\n"));
     assert_true(log_has("config: deployment.admin.admin_key[1].rol is not a known key\n"));
-    assert_true(log_has("config: discovery is known to APISIX"));
+    assert_true(log_has("config: discovery.nacos is known to APISIX"));
     assert_true(log_has("config: other is not a known key\n"));
     assert_false(log_has("anything"));
     assert_false(log_has("key: a"));
@@ -989,21 +1027,14 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_everything_set),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_public_key_on_loopback),
-        cmocka_unit_test(test_encryption),
-        cmocka_unit_test(test_etcd),
-        cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_control_side),
-        cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_idle_keys),
-        cmocka_unit_test(test_variables),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_admin_key),
-        cmocka_unit_test(test_admin_key_configured),
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_everything_set),
+        cmocka_unit_test(test_forms),      cmocka_unit_test(test_discovery),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_public_key_on_loopback),
+        cmocka_unit_test(test_encryption), cmocka_unit_test(test_etcd),
+        cmocka_unit_test(test_roles),      cmocka_unit_test(test_control_side),
+        cmocka_unit_test(test_warnings),   cmocka_unit_test(test_idle_keys),
+        cmocka_unit_test(test_variables),  cmocka_unit_test(test_load),
+        cmocka_unit_test(test_admin_key),  cmocka_unit_test(test_admin_key_configured),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -107,6 +107,49 @@ static void test_failure(void **state)
     assert_int_equal(resolve(f, service_of(f, "s.test")), DNS_FAILED);
 }
 
+/* ---- What resolv.conf says ---- */
+
+static void check_search(struct fixture *f, bool no_search, enum dns_status want)
+{
+    char path[] = "/tmp/eclusa-resolv-XXXXXX";
+    static const char text[] = "search inner.test\nnameserver 127.0.0.1\n";
+    int fd = mkstemp(path);
+
+    assert_true(write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
+    close(fd);
+    start_with(f,
+               (struct dns_config){
+                   .timeout_ms = 2000, .no_search = no_search, .resolv_conf = str_of(path)},
+               NULL);
+    unlink(path);
+    assert_int_equal(resolve(f, name_of(f, "web")), want);
+    assert_int_equal(resolve(f, name_of(f, "web.inner.test")), DNS_READY);
+    assert_int_equal(resolve(f, service_of(f, "web")), DNS_READY);
+    assert_int_equal(service_of(f, "web")->nrecords, want == DNS_READY);
+    /* With a final dot it is whole. */
+    assert_int_equal(resolve(f, name_of(f, "web.")), DNS_FAILED);
+}
+
+static void test_search(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_set(&f->fake, (struct fake_record){.name = "web.inner.test", A("10.0.0.1"), .ttl = 60});
+    fake_set(&f->fake,
+             (struct fake_record){.name = "web.inner.test", SRV({1, 1, 80, "a.test"}), .ttl = 60});
+    check_search(f, false, DNS_READY);
+}
+
+static void test_no_search(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_set(&f->fake, (struct fake_record){.name = "web.inner.test", A("10.0.0.1"), .ttl = 60});
+    fake_set(&f->fake,
+             (struct fake_record){.name = "web.inner.test", SRV({1, 1, 80, "a.test"}), .ttl = 60});
+    check_search(f, true, DNS_FAILED);
+}
+
 /* ---- The parser ---- */
 
 struct packet {
@@ -240,6 +283,8 @@ int main(void)
         TEST(test_none),
         TEST(test_changes),
         TEST(test_failure),
+        TEST(test_search),
+        TEST(test_no_search),
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_parse_bad),
         cmocka_unit_test(test_parse_many),

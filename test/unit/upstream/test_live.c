@@ -17,7 +17,7 @@
 /* ---- A resolver of our own, in place of upstream/dns.c
  * ------------------------------------------- */
 
-enum { NAMES = 4 };
+enum { NAMES = 8 };
 
 static struct fake_name {
     struct dns_name name;
@@ -65,6 +65,15 @@ struct dns_name *dns_name(struct dns *d, struct str host)
     return &fake(text)->name;
 }
 
+struct dns_name *dns_service(struct dns *d, struct str name)
+{
+    char text[40];
+
+    (void)d;
+    snprintf(text, sizeof(text), "SRV %.*s", STR_ARG(name));
+    return &fake(text)->name;
+}
+
 enum dns_status dns_status(struct dns *d, struct dns_name *name)
 {
     (void)d;
@@ -75,6 +84,8 @@ enum dns_status dns_status(struct dns *d, struct dns_name *name)
  * -------------------------------------------------------------------------------- */
 
 static struct live *live;
+static struct peers *peers;
+static struct thread thread; /* its clock is all that is used */
 
 static struct node node(const char *host, int weight, int priority)
 {
@@ -96,11 +107,12 @@ static struct node node(const char *host, int weight, int priority)
 
 static int setup(void **state)
 {
-    struct live_env env = {0};
-
     (void)state;
     nnames = 0;
-    live = live_new(NULL, &env);
+    peers = peers_new();
+    struct live_env env = {.peers = peers};
+    thread.loop.now_ms = 1000000;
+    live = live_new(&thread, &env);
     return 0;
 }
 
@@ -108,6 +120,7 @@ static int teardown(void **state)
 {
     (void)state;
     live_free(live);
+    peers_free(peers);
     return 0;
 }
 
@@ -376,6 +389,193 @@ static void test_slots(void **state)
     }
 }
 
+/* ---- More than weights in turn
+ * ---------------------------------------------------------------- */
+
+#define PEERED(slot_, hash_, kind_, ...)                                                      \
+    {                                                                                         \
+        .slot = (slot_), .hash = (hash_), .balance = (kind_), .peers = true, .key = {"u", 1}, \
+        .nodes = (struct node[]){__VA_ARGS__},                                                \
+        .nnodes = sizeof((struct node[]){__VA_ARGS__}) / sizeof(struct node)                  \
+    }
+
+static struct peer *picked(const struct upstream *u, struct pick *p)
+{
+    struct tried t = {.count = 0};
+    struct dns_name *wait;
+
+    assert_int_equal(live_pick(live, u, &t, p, &wait), PICK_OK);
+    assert_non_null(p->peer);
+    return p->peer;
+}
+
+static void test_peers_outlive_changes(void **state)
+{
+    const struct upstream u = PEERED(0, 1, BALANCE_LEAST_CONN, node("10.0.0.1", 1, 0));
+    const struct upstream more = PEERED(0, 2, BALANCE_LEAST_CONN, node("10.0.0.2", 1, 0),
+                                        node("10.0.0.1", 1, 0));
+    struct pick one, two, three;
+
+    (void)state;
+    struct peer *peer = picked(&u, &one);
+    assert_int_equal(peer_active(peer), 1);
+    /* What is under way at .1 counts after the change too. */
+    assert_ptr_not_equal(picked(&more, &two), peer);
+    peer_begin(two.peer);
+    assert_ptr_equal(picked(&more, &three), peer);
+    assert_int_equal(peer_active(peer), 2);
+    peer_end(peers, two.peer);
+    live_done(live, &more, &two, -1);
+    live_done(live, &more, &three, -1);
+    live_done(live, &u, &one, -1);
+    assert_int_equal(peer_active(peer), 0);
+}
+
+static void test_names_have_peers(void **state)
+{
+    const struct upstream u = PEERED(0, 1, BALANCE_ROUNDROBIN, node("a.test", 2, 0),
+                                     node("10.0.9.9", 1, 0));
+    struct tried t = {.count = 0};
+    struct dns_name *wait;
+    struct pick p;
+    unsigned n[256] = {0};
+
+    (void)state;
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+    assert_int_equal(ntohl(p.addr.in.sin_addr.s_addr) & 255, 9);
+    assert_false(atomic_load(&p.peer->set->settled)); /* a.test is not known yet */
+    live_done(live, &u, &p, -1);
+    resolve("a.test", 1, 4);
+    for (unsigned i = 0; i < 120; i++) {
+        picked(&u, &p);
+        n[ntohl(p.addr.in.sin_addr.s_addr) & 255]++;
+        live_done(live, &u, &p, -1);
+    }
+    /* The name has its weight once, its addresses share it. */
+    assert_int_equal(n[9], 40);
+    for (unsigned i = 1; i <= 4; i++)
+        assert_int_equal(n[i], 20);
+    assert_true(atomic_load(&picked(&u, &p)->set->settled));
+    live_done(live, &u, &p, -1);
+    assert_int_equal(live_endpoints(live, &u), 5);
+}
+
+static void test_balanced_waits(void **state)
+{
+    const struct upstream u = PEERED(0, 1, BALANCE_EWMA, node("10.0.0.9", 1, 0),
+                                     node("b.test", 1, 1), node("c.test", 1, 2));
+    struct tried t = {.count = 0};
+    struct dns_name *wait;
+    struct pick p;
+
+    (void)state;
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_WAIT);
+    assert_ptr_equal(wait, &fake("c.test")->name);
+    fake("c.test")->status = DNS_FAILED;
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_WAIT);
+    assert_ptr_equal(wait, &fake("b.test")->name);
+    fake("b.test")->status = DNS_FAILED;
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+    live_done(live, &u, &p, 100);
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_NONE);
+}
+
+static void test_follow(void **state)
+{
+    const struct warm_up warm = {
+        .window_ms = 1000, .interval_ms = 1000, .min_share = 1, .aggression = 1};
+    struct upstream u = PEERED(3, 1, BALANCE_ROUNDROBIN, node("10.0.0.1", 1, 0),
+                               node("10.0.0.2", 1, 0));
+    struct upstream less = PEERED(3, 2, BALANCE_ROUNDROBIN, node("10.0.0.1", 1, 0));
+    const struct upstream *slots[] = {NULL, NULL, NULL, &less}, *none[] = {NULL, NULL, NULL, NULL};
+    struct snapshot s = {.upstreams = slots, .nupstreams = 4};
+    struct pick p;
+
+    (void)state;
+    u.warm_up = less.warm_up = &warm;
+    picked(&u, &p);
+    live_done(live, &u, &p, -1);
+    struct peer_set *set = peer_set_get(peers, STR("u"));
+    struct addr addr;
+    assert_true(addr_parse(STR("10.0.0.2"), 80, &addr));
+    struct peer *held = peer_get(peers, set, STR("10.0.0.2"), &addr, 9);
+    assert_true(atomic_load(&held->serves_ms) == 0); /* it was there from the beginning */
+    peer_put(peers, held);
+    /* It goes though nobody asks, and is new when it comes again. */
+    live_follow(live, &s);
+    held = peer_get(peers, set, STR("10.0.0.2"), &addr, 9);
+    assert_true(atomic_load(&held->serves_ms) == 9);
+    peer_put(peers, held);
+    s.upstreams = none;
+    live_follow(live, &s);
+    peer_set_put(peers, set);
+    assert_null(live->slots[3]);
+}
+
+/* ---- Services
+ * --------------------------------------------------------------------------------- */
+
+static struct srv_record srv(const char *target, unsigned weight, unsigned priority)
+{
+    return (struct srv_record){.target = str_of(target),
+                               .port = 8080,
+                               .weight = (uint16_t)weight,
+                               .priority = (uint16_t)priority};
+}
+
+static void set_records(const char *service, const struct srv_record *records, unsigned n)
+{
+    struct fake_name *f = fake(service);
+
+    f->name.records = records;
+    f->name.nrecords = n;
+    f->name.generation++;
+    f->status = DNS_READY;
+}
+
+static void test_service(void **state)
+{
+    const struct srv_record first[] = {srv("a.test", 3, 10), srv("b.test", 0, 10), srv("", 1, 0)};
+    const struct srv_record second[] = {srv("b.test", 0, 10)};
+    struct upstream u = UPSTREAM(0, 1, node("s.test", 1, 0));
+    struct tried t = {.count = 0};
+    struct dns_name *wait;
+    struct pick p;
+
+    (void)state;
+    u.discovered = true;
+    live->env.discovery = (struct dns *)&u; /* never looked into here */
+    live->env.order = DISCOVER_SRV_ADDRS;
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_WAIT);
+    assert_ptr_equal(wait, &fake("SRV s.test")->name);
+    set_records("SRV s.test", first, 3);
+    resolve("a.test.", 0, 1);
+    resolve("b.test.", 0, 2);
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+    assert_int_equal(p.node->port, 8080);
+    assert_true(str_eq(p.node->address, STR("a.test:8080")));
+    assert_int_equal(p.node->priority, -10);
+    unsigned a = 0;
+    for (int i = 0; i < 40; i++) {
+        t = (struct tried){.count = 0};
+        assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+        a += str_eq(p.node->host, STR("a.test"));
+    }
+    assert_in_range(a, 29, 31); /* three of four */
+    set_records("SRV s.test", second, 1);
+    t = (struct tried){.count = 0};
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+    assert_true(str_eq(p.node->host, STR("b.test")));
+    assert_int_equal(live_endpoints(live, &u), 2);
+    /* No records: the name's addresses. */
+    set_records("SRV s.test", NULL, 0);
+    assert_int_equal(pick(&u, NULL), 1000);
+    resolve("s.test", 0, 4);
+    assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_OK);
+    assert_ptr_equal(p.node, u.nodes);
+    assert_int_equal(live_endpoints(live, &u), 4);
+}
+
 /* ---- Pools (the rest of live.c) are upstream/pool's, not needed here. */
 struct pool *pools_get(struct pools *p, const struct addr *addr, SSL_CTX *tls,
                        struct str server_name, struct tls_identity *identity)
@@ -405,6 +605,11 @@ int main(void)
         TEST(test_equal_upstream_keeps_its_turn),
         TEST(test_changed_upstream_starts_anew),
         TEST(test_slots),
+        TEST(test_peers_outlive_changes),
+        TEST(test_names_have_peers),
+        TEST(test_balanced_waits),
+        TEST(test_follow),
+        TEST(test_service),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upstreams whose nodes DNS knows: SRV and addresses, their order, what changes behind the gateway's back."""
+import subprocess
+from collections import Counter
+
+import pytest
+
+import wire
+from dns import Dns
+from gw import Gateway
+
+pytestmark = [pytest.mark.asan]
+
+
+@pytest.fixture
+def dns():
+    server = Dns()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def discovering(make_gw, dns):
+    """A gateway whose services are known to `dns`."""
+    return lambda **more: make_gw(discovery={"dns": {"servers": [dns.address], **more}},
+                                  apisix={"enable_ipv6": False})
+
+
+@pytest.fixture
+def nodes(make_upstream):
+    ups = {}
+    for name in "abc":
+        ups[name] = make_upstream()
+        ups[name].on("*").reply(200, name)
+    return ups
+
+
+def service(gw, name, **fields):
+    gw.route("/*", {"type": "roundrobin", "discovery_type": "dns", "service_name": name, **fields})
+
+
+def texts(gw, n):
+    with gw.connect() as w:
+        out = []
+        for _ in range(n):
+            w.request("GET", "/")
+            out.append(w.response().text)
+    return out
+
+
+def srv(dns, name, *rows):
+    """(priority, weight, node) for each."""
+    for i, (_, _, up) in enumerate(rows):
+        dns.set(f"t{i}.test", "A", "127.0.0.1")
+    dns.set(name, "SRV", *[(p, w, up.port, f"t{i}.test") for i, (p, w, up) in enumerate(rows)])
+
+
+def shares(gw, **want):
+    """Once all targets are known; whose address comes first serves alone for a moment."""
+    wire.wait_until(f"{want}", lambda: Counter(texts(gw, sum(want.values()))) == want)
+
+
+@pytest.mark.quick
+def test_srv_weights_and_priorities(discovering, dns, nodes):
+    srv(dns, "_web._tcp.test", (10, 3, nodes["a"]), (10, 1, nodes["b"]), (20, 9, nodes["c"]))
+    gw = discovering()
+    service(gw, "_web._tcp.test")
+    shares(gw, a=12, b=4)
+    nodes["a"].stop()
+    assert set(texts(gw, 4)) == {"b"}
+    nodes["b"].stop()
+    assert set(texts(gw, 4)) == {"c"}
+
+
+def test_weight_zero_counts_as_one(discovering, dns, nodes):
+    srv(dns, "s.test", (0, 0, nodes["a"]), (0, 0, nodes["b"]))
+    gw = discovering()
+    service(gw, "s.test")
+    shares(gw, a=4, b=4)
+
+
+def test_addresses_where_there_is_no_srv(discovering, dns, nodes):
+    dns.set("plain.test", "A", "127.0.0.1")
+    gw = discovering()
+    service(gw, f"plain.test:{nodes['a'].port}")
+    assert texts(gw, 2) == ["a", "a"]
+    assert ("plain.test", "SRV") in dns.asked and ("plain.test", "A") in dns.asked
+    assert ("plain.test", "AAAA") not in dns.asked
+
+
+def test_a_server_that_refuses_srv(discovering, dns, nodes):
+    dns.refused = {"SRV"}
+    dns.set("plain.test", "A", "127.0.0.1")
+    gw = discovering()
+    service(gw, f"plain.test:{nodes['a'].port}")
+    assert texts(gw, 2) == ["a", "a"]
+
+
+def test_the_port_of_the_service_name_counts(discovering, dns, nodes):
+    dns.set("t.test", "A", "127.0.0.1")
+    dns.set("s.test", "SRV", (0, 1, 1, "t.test"))
+    gw = discovering()
+    service(gw, f"s.test:{nodes['b'].port}")
+    assert texts(gw, 2) == ["b", "b"]
+
+
+@pytest.mark.parametrize("order, want", [
+    (["SRV", "A"], "a"), (["last", "SRV", "A", "AAAA", "CNAME"], "a"), (["A", "SRV"], "b"), (["A"], "b"), (["SRV"], "a"),
+])
+def test_order(discovering, dns, nodes, order, want):
+    dns.set("t.test", "A", "127.0.0.1")
+    dns.set("s.test", "SRV", (0, 1, nodes["a"].port, "t.test"))
+    dns.set("s.test", "A", "127.0.0.2")     # nobody listens on 127.0.0.2 with SRV's port
+    gw = discovering(order=order)
+    service(gw, "s.test")
+    if want == "a":
+        assert texts(gw, 2) == ["a", "a"]
+    else:
+        assert gw.get("/").status == 502
+        assert ("t.test", "A") not in dns.asked
+
+
+def test_only_srv(discovering, dns, nodes):
+    dns.set("s.test", "A", "127.0.0.1")
+    gw = discovering(order=["SRV"])
+    service(gw, f"s.test:{nodes['a'].port}")
+    assert gw.get("/").status == 503
+
+
+def test_srv_behind_addresses(discovering, dns, nodes):
+    srv(dns, "s.test", (0, 1, nodes["c"]))
+    gw = discovering(order=["A", "SRV"])
+    service(gw, "s.test")
+    assert texts(gw, 2) == ["c", "c"]
+
+
+def test_changes_are_seen(discovering, dns, nodes):
+    dns.ttl = 1
+    srv(dns, "s.test", (0, 1, nodes["a"]))
+    gw = discovering()
+    service(gw, "s.test")
+    assert texts(gw, 2) == ["a", "a"]
+    srv(dns, "s.test", (0, 1, nodes["a"]), (0, 1, nodes["b"]))
+    wire.wait_until("b to come", lambda: "b" in texts(gw, 2))
+    srv(dns, "s.test", (0, 1, nodes["b"]))
+    wire.wait_until("a to go", lambda: set(texts(gw, 4)) == {"b"})
+    dns.stop()                                      # nobody answers: what a thread knew serves
+    assert set(texts(gw, 4)) <= {"a", "b"}
+
+
+def test_records_go_and_addresses_stay(discovering, dns, nodes):
+    dns.ttl = 1
+    srv(dns, "s.test", (0, 1, nodes["a"]))
+    gw = discovering()
+    service(gw, "s.test")
+    assert texts(gw, 1) == ["a"]
+    dns.set("s.test", "SRV")
+    dns.set("s.test", "A", "127.0.0.9")             # nobody listens there on port 80
+    wire.wait_until("the addresses to count", lambda: gw.get("/").status == 502)
+
+
+def test_requests_outlive_their_node(discovering, dns, nodes):
+    """The node that answers is no longer one of the service's."""
+    dns.ttl = 1
+    nodes["a"].on("/slow").reply(200, "slow", delay=2.5)
+    srv(dns, "s.test", (0, 1, nodes["a"]))
+    gw = discovering()
+    service(gw, "s.test", pass_host="node")
+    with gw.connect() as w:
+        w.request("GET", "/slow")
+        nodes["a"].wait("the request", lambda u: u.requests)
+        srv(dns, "s.test", (0, 1, nodes["b"]))
+        wire.wait_until("b to come", lambda: set(texts(gw, 2)) == {"b"})
+        assert w.response().text == "slow"
+    assert nodes["a"].requests[0].headers.get("Host") == f"t0.test:{nodes['a'].port}"
+
+
+@pytest.mark.parametrize("kind", ["least_conn", "ewma", "chash"])
+def test_with_balancers(discovering, dns, nodes, kind):
+    srv(dns, "s.test", (0, 1, nodes["a"]), (0, 1, nodes["b"]), (0, 1, nodes["c"]))
+    gw = discovering()
+    service(gw, "s.test", type=kind, key="arg_id")
+    with gw.connect() as w:
+        got = []
+        for i in range(30):
+            w.request("GET", f"/?id={i}")
+            got.append(w.response().text)
+    assert set(got) == {"a", "b", "c"}
+
+
+def test_nothing_there(discovering, dns):
+    dns.set("root.test", "SRV", (0, 0, 0, "."))
+    gw = discovering()
+    service(gw, "none.test")
+    assert gw.get("/").status == 503
+    gw.routes = 0
+    service(gw, "root.test")
+    assert gw.get("/").status == 503
+
+
+def test_slow_answer_is_waited_for_once(discovering, dns, nodes):
+    srv(dns, "s.test", (0, 1, nodes["a"]))
+    gw = discovering()
+    service(gw, "s.test")
+    texts(gw, 20)
+    assert dns.asked.count(("s.test", "SRV")) <= 4, "not for each request; a late answer is asked for again"
+
+
+def test_an_address_as_service(discovering, nodes):
+    gw = discovering()
+    service(gw, nodes["a"].node)
+    assert texts(gw, 2) == ["a", "a"]
+
+
+# ---- The configuration
+
+def test_without_discovery_it_is_refused(gw):
+    reply = gw.admin("PUT", "upstreams/1", {"discovery_type": "dns", "service_name": "s.test"})
+    assert reply.status == 400 and "discovery.dns" in reply.json["error_msg"]
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"service_name": "s.test"}, "value should match only one schema"),
+    ({"service_name": "s.test", "discovery_type": "eureka"}, 'discovery_type "eureka" is not supported'),
+    ({"service_name": "s.test:0", "discovery_type": "dns"}, "invalid port 0"),
+])
+def test_refused(discovering, fields, words):
+    reply = discovering().admin("PUT", "upstreams/1", fields)
+    assert reply.status == 400 and words in reply.json["error_msg"], reply.json
+
+
+@pytest.mark.parametrize("section, words", [
+    ({"servers": ["here"]}, "discovery.dns.servers"), ({"servers": []}, "servers"), ({}, "dns"),
+    ({"resolv_conf": "/nowhere/resolv.conf"}, "discovery.dns.resolv_conf"),
+    ({"servers": ["1.1.1.1"], "order": ["MX"]}, "order"), ({"servers": ["1.1.1.1"], "order": ["last"]}, "order"),
+])
+def test_bad_config(tmp_path, section, words):
+    gw = Gateway(tmp_path).config(discovery={"dns": section})
+    done = subprocess.run(gw.command("run"), capture_output=True, timeout=20, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr + done.stdout, done
