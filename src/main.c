@@ -18,7 +18,7 @@
 #include "base/panic.h"
 #include "config/settings.h"
 #include "exchange/access_log.h"
-#include "exchange/worker.h"
+#include "exchange/listeners.h"
 #include "loop/jobs.h"
 #include "loop/log_file.h"
 #include "loop/tls.h"
@@ -46,8 +46,7 @@ struct program {
     struct builder *builder;
     struct keeper *keeper;
     struct worker_config config;
-    struct listen_addr *listening; /* where clients are served now */
-    unsigned nlistening;
+    struct listeners listeners;
     struct worker **workers;
     unsigned nworkers;
     struct prober *prober;
@@ -166,44 +165,6 @@ static bool open_logs(struct program *p)
     return true;
 }
 
-/* Where a configuration wants clients served; NULL with a message. */
-static struct listen_addr *listen_addrs(const struct settings *s, struct arena *a, struct str *err)
-{
-    struct listen_addr *list = arena_zero(a, s->nlisten * sizeof(*list));
-
-    for (unsigned i = 0; i < s->nlisten; i++) {
-        list[i].tls = s->listen[i].tls;
-        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &list[i].addr)) {
-            *err = arena_printf(a, "\"%.*s\" is not an address", STR_ARG(s->listen[i].ip));
-            return NULL;
-        }
-    }
-    return list;
-}
-
-static const char *listen_setting(bool tls)
-{
-    return tls ? "apisix.ssl.listen" : "apisix.node_listen";
-}
-
-static bool set_listeners(struct program *p)
-{
-    const struct settings *s = p->settings;
-    struct listen_addr *list = listen_addrs(s, &p->arena, &p->err);
-
-    if (!list)
-        return fail(p, "apisix.node_listen");
-    for (unsigned i = 0; i < s->nlisten; i++)
-        if (!server_may_listen(&list[i].addr, &p->arena, &p->err))
-            return fail(p, listen_setting(list[i].tls));
-    p->config.listen = list;
-    p->config.nlisten = s->nlisten;
-    p->nlistening = s->nlisten;
-    p->listening = mem_array(s->nlisten, sizeof(*list));
-    memcpy(p->listening, list, s->nlisten * sizeof(*list));
-    return true;
-}
-
 static struct tls_server *make_tls(const struct settings *s, struct arena *a, struct str *err)
 {
     struct tls_server_config config = {
@@ -289,7 +250,12 @@ static bool set_config(struct program *p)
     c->tls = make_tls(s, &p->arena, &p->err);
     if (!c->tls)
         return fail(p, "apisix.ssl.ssl_ciphers");
-    return set_listeners(p);
+    const char *setting;
+    if (!listeners_init(&p->listeners, s, &p->arena, &setting, &p->err))
+        return fail(p, setting);
+    c->listen = p->listeners.list;
+    c->nlisten = p->listeners.n;
+    return true;
 }
 
 /* On the keeper's thread: a new configuration goes to every worker and to the prober, with a
@@ -512,96 +478,6 @@ static bool start_admin(struct program *p)
 /* ---- SIGHUP: other listeners
  * --------------------------------------------------------------------------- */
 
-static bool has_addr(const struct listen_addr *list, unsigned n, const struct listen_addr *one)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (list[i].tls == one->tls && memcmp(&list[i].addr, &one->addr, sizeof(one->addr)) == 0)
-            return true;
-    return false;
-}
-
-/* What is in one list and not in the other. */
-static unsigned addrs_less(const struct listen_addr *list, unsigned n,
-                           const struct listen_addr *less, unsigned nless, struct listen_addr *out)
-{
-    unsigned nout = 0;
-
-    for (unsigned i = 0; i < n; i++)
-        if (!has_addr(less, nless, &list[i]))
-            out[nout++] = list[i];
-    return nout;
-}
-
-/* Another address of a port that is served already cannot be asked for: our own sockets are there.
- */
-static bool port_is_ours(const struct program *p, const struct listen_addr *one)
-{
-    for (unsigned i = 0; i < p->nlistening; i++)
-        if (sock_addr_port(&p->listening[i].addr.sa) == sock_addr_port(&one->addr.sa))
-            return true;
-    return false;
-}
-
-/* A socket for each worker and address, all or none. */
-static bool open_sockets(struct program *p, const struct listen_change *c, int *sockets,
-                         struct arena *a, struct str *err)
-{
-    unsigned n = p->nworkers * c->nadd, opened = 0;
-
-    for (unsigned i = 0; i < c->nadd; i++)
-        if (!port_is_ours(p, &c->add[i]) && !server_may_listen(&c->add[i].addr, a, err))
-            return false;
-    while (opened < n) {
-        sockets[opened] = server_socket(&c->add[opened % c->nadd].addr, true, a, err);
-        if (sockets[opened] < 0)
-            break;
-        opened++;
-    }
-    if (opened == n)
-        return true;
-    while (opened--)
-        close(sockets[opened]);
-    return false;
-}
-
-static void log_listeners(const char *what, const struct listen_addr *list, unsigned n)
-{
-    char text[56];
-
-    for (unsigned i = 0; i < n; i++) {
-        sock_addr_text(&list[i].addr.sa, text, true);
-        log_notice("%s %s%s", what, text, list[i].tls ? " with TLS" : "");
-    }
-}
-
-static bool change_listeners(struct program *p, const struct settings *s, struct arena *a,
-                             struct str *err)
-{
-    struct listen_addr *list = listen_addrs(s, a, err);
-    struct listen_addr *add = arena_zero(a, s->nlisten * sizeof(*add));
-    struct listen_addr *drop = arena_zero(a, p->nlistening * sizeof(*drop));
-
-    if (!list)
-        return false;
-    struct listen_change c = {
-        .add = add,
-        .drop = drop,
-        .nadd = addrs_less(list, s->nlisten, p->listening, p->nlistening, add),
-        .ndrop = addrs_less(p->listening, p->nlistening, list, s->nlisten, drop),
-    };
-    int *sockets = arena_zero(a, ((size_t)p->nworkers * c.nadd + 1) * sizeof(*sockets));
-    if (!open_sockets(p, &c, sockets, a, err))
-        return false;
-    for (unsigned i = 0; i < p->nworkers; i++)
-        worker_listen(p->workers[i], &c, sockets + (size_t)i * c.nadd);
-    log_listeners("listening on", c.add, c.nadd);
-    log_listeners("no longer listening on", c.drop, c.ndrop);
-    p->listening = mem_resize(p->listening, s->nlisten * sizeof(*list));
-    memcpy(p->listening, list, s->nlisten * sizeof(*list));
-    p->nlistening = s->nlisten;
-    return true;
-}
-
 static void say_changed(void *arg, struct str path)
 {
     (void)arg;
@@ -616,7 +492,7 @@ static void reload(struct program *p)
 
     arena_init(&a, NULL);
     struct settings *s = settings_load(p->file, &a, &err);
-    if (s && change_listeners(p, s, &a, &err)) {
+    if (s && listeners_change(&p->listeners, s, p->workers, p->nworkers, &a, &err)) {
         settings_compare(p->settings, s, &a, say_changed, NULL);
         log_notice("the configuration file was read again");
     } else {
@@ -698,7 +574,7 @@ static void stop(struct program *p)
     SSL_CTX_free(p->config.tls_verified);
     SSL_CTX_free(p->config.tls_unverified);
     tls_server_free(p->config.tls);
-    free(p->listening);
+    listeners_fini(&p->listeners);
     stop_logs(p);
 }
 

@@ -52,8 +52,8 @@ struct worker_config {
     size_t post_arg_max;    /* bytes of a body that post_arg.… is looked for in */
     size_t graphql_max;
     struct tls_server *tls;
-    struct str fallback_sni; /* lower case; absent: none */
-    const struct listen_addr *listen;
+    struct str fallback_sni;          /* lower case; absent: none */
+    const struct listen_addr *listen; /* read by worker_new alone */
     unsigned nlisten;
     const struct access_log *access_log; /* NULL: none */
     struct jobs *jobs;
