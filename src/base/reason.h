@@ -71,6 +71,8 @@
     X(NO_UPSTREAM, ERROR, 503, "no valid upstream node")                                          \
     X(DNS_FAILED, ERROR, 502, "the upstream's name could not be resolved")                        \
     X(CONNECT_FAILED, ERROR, 502, "the connection to the upstream failed")                        \
+    X(CONNECT_STARVED, ERROR, 502,                                                                \
+      "the system gave no descriptor, port or memory for a connection to the upstream")           \
     X(CONNECT_TIMEOUT, ERROR, 504, "the connection to the upstream took too long")                \
     X(TLS_FAILED, ERROR, 502, "the TLS handshake with the upstream failed")                       \
     X(TLS_UNVERIFIED, ERROR, 502, "the upstream's certificate could not be verified")             \

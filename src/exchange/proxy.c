@@ -191,6 +191,14 @@ static bool find_identity(struct exchange *ex, struct tls_identity **out)
     return tls_identity_is_good(*out);
 }
 
+static void not_connected(struct exchange *ex, int error)
+{
+    enum reason why = sock_connect_reason(error);
+
+    ex->worker->thread.count.upstream_by_reason[why]++;
+    try_failed(ex, why, strerrordesc_np(error));
+}
+
 static void start_try(struct exchange *ex)
 {
     struct worker *w = ex->worker;
@@ -229,8 +237,7 @@ static void start_try(struct exchange *ex)
         exchange_go(ex, STEP_CONNECT);
         return;
     case POOL_FAILED:
-        w->thread.count.upstream_by_reason[REASON_CONNECT_FAILED]++;
-        try_failed(ex, REASON_CONNECT_FAILED, strerrordesc_np(errno));
+        not_connected(ex, errno);
         return;
     }
 }

@@ -77,6 +77,16 @@ int sock_connect(const struct sockaddr *addr, socklen_t n)
     return -1;
 }
 
+enum reason sock_connect_reason(int error)
+{
+    static const int ours[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL};
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (error == ours[i])
+            return REASON_CONNECT_STARVED;
+    return REASON_CONNECT_FAILED;
+}
+
 /* ---- What TLS reads from and writes to ---------------------------------------------------------
  */
 

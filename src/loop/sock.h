@@ -74,6 +74,9 @@ bool sock_init(struct sock *s, struct loop *loop, struct outbox *out, int fd, en
 /* Starts connecting to addr; -1, with errno, when the kernel refuses at once. The result is for
  * sock_init. */
 int sock_connect(const struct sockaddr *addr, socklen_t n);
+/* What that errno means: REASON_CONNECT_STARVED when it is this machine that lacks something, and
+ * the peer is not to blame, else REASON_CONNECT_FAILED. */
+enum reason sock_connect_reason(int error);
 /* TLS starts when the connection stands; ssl becomes the socket's. Before the first event. For an
  * accepted connection the socket begins as SOCK_HANDSHAKE. */
 void sock_tls(struct sock *s, SSL *ssl);

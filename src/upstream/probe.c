@@ -176,18 +176,11 @@ static struct addr address_of(const struct target *t)
     return a;
 }
 
-/* It is our own want, and says nothing of the peer. */
-static bool is_ours(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
-           error == EADDRNOTAVAIL;
-}
-
 static void refused(struct target *t, int error)
 {
     struct prober *p = target_prober(t);
 
-    if (!is_ours(error)) {
+    if (sock_connect_reason(error) == REASON_CONNECT_FAILED) {
         failed(t, REASON_CONNECT_FAILED, strerrordesc_np(error));
         return;
     }
