@@ -18,6 +18,7 @@ struct server {
     struct list connections;
     unsigned count;
     bool draining;
+    struct timer last_call;        /* draining: the listeners close */
     void (*on_empty)(void *owner); /* server_on_empty */
 };
 

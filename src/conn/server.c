@@ -4,13 +4,19 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "conn/h1_server.h"
 
-enum { BACKLOG = 4096, ACCEPTS_PER_EVENT = 64, ACCEPT_PAUSE_MS = 100 };
+enum {
+    BACKLOG = 4096,
+    ACCEPTS_PER_EVENT = 64,
+    ACCEPT_PAUSE_MS = 100,
+    LAST_CALL_MS = 250, /* for handshakes that are under way when the process stops */
+};
 
 struct listener {
     struct grave grave; /* first: loop_bury frees the whole */
@@ -52,6 +58,8 @@ socklen_t addr_size(const struct addr *a)
     return a->sa.sa_family == AF_INET6 ? sizeof(a->in6) : sizeof(a->in);
 }
 
+static void on_last_call(struct timer *t);
+
 struct server *server_new(struct thread *t, const struct stream_handler *handler, void *owner)
 {
     struct server *s = mem_zero(sizeof(*s));
@@ -60,6 +68,7 @@ struct server *server_new(struct thread *t, const struct stream_handler *handler
     s->handler = handler;
     s->owner = owner;
     list_init(&s->connections);
+    timer_init(&s->last_call, on_last_call);
     return s;
 }
 
@@ -242,17 +251,51 @@ void server_unlisten(struct server *s, const struct addr *addr)
     }
 }
 
-void server_drain(struct server *s)
+/* Who asks for a connection from now on gets no answer, and asks again a second later: of whoever
+ * serves then, or nobody. Handshakes that have begun go on, which closing the listener would not
+ * let them: their clients believe to be connected. Where the kernel knows no filters all goes on.
+ */
+static void filter_new(int fd)
 {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags in the TCP header */
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof(code) / sizeof(*code), .filter = code};
+
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+static void on_last_call(struct timer *t)
+{
+    struct server *s = CONTAINER(t, struct server, last_call);
+
     for (struct listener *l = s->listeners; l; l = l->next)
         accept_waiting(l);
     close_listeners(s);
+    h1_server_drain(s);
+    if (server_is_empty(s) && s->on_empty)
+        s->on_empty(s->owner);
+}
+
+void server_drain(struct server *s)
+{
+    for (struct listener *l = s->listeners; l; l = l->next) {
+        filter_new(l->io.fd);
+        accept_waiting(l);
+    }
     s->draining = true;
     h1_server_drain(s);
+    if (s->listeners)
+        loop_timer(&s->thread->loop, &s->last_call, LAST_CALL_MS);
 }
 
 void server_close(struct server *s)
 {
+    timer_clear(&s->thread->loop.timers, &s->last_call);
     close_listeners(s);
     h1_server_close_all(s);
 }
@@ -265,8 +308,13 @@ void server_on_empty(struct server *s, void (*empty)(void *owner))
 void server_closed_one(struct server *s)
 {
     s->count--;
-    if (s->draining && !s->count && s->on_empty)
+    if (s->draining && server_is_empty(s) && s->on_empty)
         s->on_empty(s->owner);
+}
+
+bool server_is_empty(const struct server *s)
+{
+    return !s->listeners && !s->count;
 }
 
 unsigned server_connections(const struct server *s)

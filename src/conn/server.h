@@ -31,13 +31,16 @@ void server_unlisten(struct server *s, const struct addr *addr);
 bool server_may_listen(const struct addr *addr, struct arena *a, struct str *err);
 /* The owner given to server_new, for a stream's handler. */
 void *stream_server_owner(const struct stream *s);
-/* Stops listening, having accepted who was waiting; connections that are idle close within 250 ms,
- * others after their response. */
+/* Begins no new connections; those that the kernel has begun are still served, and the listeners
+ * close 250 ms later. Connections that are idle close within as long, others after their response.
+ */
 void server_drain(struct server *s);
 /* Stops listening and closes all connections; their handlers are told (on_abort). */
 void server_close(struct server *s);
-/* empty(owner) is called whenever, after server_drain, the last connection has gone. */
+/* empty(owner) is called whenever, after server_drain, server_is_empty has come true. */
 void server_on_empty(struct server *s, void (*empty)(void *owner));
+/* Nobody is connected, and nobody can be any more. */
+bool server_is_empty(const struct server *s);
 /* Open connections. */
 unsigned server_connections(const struct server *s);
 /* Closes what is left, and frees. */

@@ -82,7 +82,7 @@ uint64_t worker_serving(const struct worker *w)
 /* Jobs post their end to the loop, so it runs until there are none. */
 static void stop_if_done(struct worker *w)
 {
-    if (w->thread.draining && !w->exchanges && !w->jobs && !server_connections(w->server))
+    if (w->thread.draining && !w->exchanges && !w->jobs && server_is_empty(w->server))
         loop_stop(&w->thread.loop);
 }
 
