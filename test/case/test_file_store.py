@@ -2,7 +2,9 @@
 """Configuration in apisix.yaml or apisix.json: APISIX's standalone mode."""
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -245,3 +247,24 @@ def test_many_routes(make, upstream):
     gw.replace(routes(upstream, *(f"/{i}" for i in range(20000)), "/new"))
     gw.serves("/new")
     assert gw.log.rstrip().endswith("reloaded: 1 changes")
+
+
+def test_changes_while_draining(make, upstream):
+    """The file changes while requests end: the threads follow it no more, and the process ends as it should."""
+    gw = make()
+    gw.config(nginx_config={"error_log_level": "info"}).write(routes(upstream, "/slow")).start()
+    answer = threading.Event()
+    upstream.on("/slow").raw(lambda w, _: (answer.wait(20), w.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")))
+    with gw.connect() as w:
+        w.request("GET", "/slow")
+        upstream.wait("the request", lambda u: u.requests)
+        gw.process.send_signal(signal.SIGTERM)
+        gw.logged("signal 15: stopping")
+        for n in range(1, 4):
+            gw.replace(routes(upstream, "/slow", f"/{n}"))
+            gw.logged("apisix.yaml reloaded", n)
+        answer.set()
+        assert w.response().body == b"late"
+    process, gw.process = gw.process, None
+    assert process.wait(20) == 0, gw.log
+    gw.finish()
