@@ -164,6 +164,9 @@ struct changes {
 };
 
 struct changes *changes_new(struct arena *a, bool many);
+/* All changes of a transaction are there (builder_trial was on until now): none is in the way of
+ * another, or of what stays. False: *failed is, with the reason in the call's arena. */
+bool changes_fit(struct call *c, size_t *failed, struct str *err);
 /* Takes back what was tried and not written. NULL is let pass. */
 void changes_free(struct changes *s, struct keeper *k);
 /* Adds a change (value NULL: a deletion; borrowed, as the key's parts); `known` as in struct

@@ -25,7 +25,11 @@ void changes_free(struct changes *s, struct keeper *k)
 {
     if (!s)
         return;
-    keeper_untry(k, s->items, s->n);
+    if (s->many) {
+        builder_trial(keeper_builder(k), true);
+        keeper_untry(k, s->items, s->n);
+        builder_trial(keeper_builder(k), false);
+    }
     trie_free(s->by_key);
     free(s->items);
     free(s);
@@ -129,6 +133,27 @@ enum store_status document_load(struct call *c, enum kind kind, struct str id, j
     if (status == STORE_OK)
         *value = keeper_decode(c->keeper, kind, item.value);
     return status;
+}
+
+/* Kinds of which two documents may not have the same. */
+static bool is_exclusive(enum kind kind)
+{
+    return kind == KIND_CONSUMER || kind == KIND_CREDENTIAL || kind == KIND_GLOBAL_RULE;
+}
+
+bool changes_fit(struct call *c, size_t *failed, struct str *err)
+{
+    struct builder *b = keeper_builder(c->keeper);
+    const struct changes *s = c->changes;
+
+    builder_trial(b, false);
+    for (*failed = 0; *failed < s->n; (*failed)++) {
+        const struct keeper_change *change = &s->items[*failed];
+        if (change->value && is_exclusive(change->kind) &&
+            !builder_check(b, change->kind, change->id, change->value, c->a, err))
+            return false;
+    }
+    return true;
 }
 
 /* ---- What must hold ----------------------------------------------------------------------------

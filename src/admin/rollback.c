@@ -177,7 +177,7 @@ static bool document_add(struct rollback *r, const struct was *was, const struct
     return changes_add(c, kind, id, value, now, now->modified);
 }
 
-static bool one_add(struct rollback *r, const struct was *was, bool deletions)
+static bool one_add(struct rollback *r, const struct was *was)
 {
     struct store *store = keeper_store(r->c->keeper);
     struct store_item now;
@@ -188,8 +188,6 @@ static bool one_add(struct rollback *r, const struct was *was, bool deletions)
                     STR_ARG(was->key));
         return false;
     }
-    if (!was->value.p != deletions)
-        return true;
     switch (store->ops->get(store, was->key, r->c->a, &now, &err)) {
     case STORE_OK:
         break;
@@ -206,13 +204,11 @@ static bool one_add(struct rollback *r, const struct was *was, bool deletions)
     return same || document_add(r, was, &now);
 }
 
-/* Deletions first: what they free (a credential's key) may be wanted again. */
 static bool changes_collect(struct rollback *r)
 {
-    for (int deletions = 1; deletions >= 0; deletions--)
-        for (const struct was *was = r->all; was; was = was->next)
-            if (!one_add(r, was, deletions))
-                return false;
+    for (const struct was *was = r->all; was; was = was->next)
+        if (!one_add(r, was))
+            return false;
     return true;
 }
 
@@ -236,6 +232,15 @@ static bool references_check(struct rollback *r, const struct keeper_change *cha
 
 static bool all_check(struct rollback *r)
 {
+    struct str err = STR_NONE;
+    size_t failed;
+
+    if (!changes_fit(r->c, &failed, &err)) {
+        const struct keeper_change *change = &r->c->changes->items[failed];
+        reply_error(r->c, 400, "%.*s: %.*s",
+                    STR_ARG(document_key(r->c->a, change->kind, change->id)), STR_ARG(err));
+        return false;
+    }
     for (size_t i = 0; i < r->c->changes->n; i++)
         if (!references_check(r, &r->c->changes->items[i]))
             return false;
@@ -287,6 +292,7 @@ void rollback_post(struct call *c)
         return;
     r.kept = json_array();
     c->changes = changes_new(c->a, true);
+    builder_trial(keeper_builder(c->keeper), true);
     if (changes_collect(&r))
         changes_make(&r);
     /* What was only tried is taken back while its documents are still there. */

@@ -160,8 +160,17 @@ static bool prepare(struct transaction *t, bool deletions)
     return true;
 }
 
-static bool references_check(struct transaction *t)
+static bool together_check(struct transaction *t)
 {
+    struct str err = STR_NONE;
+    size_t failed;
+
+    if (!changes_fit(t->c, &failed, &err)) {
+        size_t i = operation_of(t, failed);
+        reply_error(&t->subs[i], 400, "%.*s", STR_ARG(err));
+        refuse(t, i);
+        return false;
+    }
     for (size_t i = 0; i < t->n; i++)
         if (!check_references(&t->subs[i])) {
             refuse(t, i);
@@ -215,11 +224,12 @@ void transaction_post(struct call *c)
         return;
     t.n = json_array_size(json_object_get(c->json, "operations"));
     c->changes = changes_new(c->a, true);
+    builder_trial(keeper_builder(c->keeper), true);
     t.subs = mem_array(t.n, sizeof(*t.subs));
     for (size_t i = 0; i < t.n; i++)
         sub_init(&t, &t.subs[i]);
-    /* Deletions first: what they free (a credential's key) may be wanted by the others. */
-    if (prepare(&t, true) && prepare(&t, false) && references_check(&t) && (t.dry || write_all(&t)))
+    /* Deletions first, so that what belongs to a document goes before something takes its place. */
+    if (prepare(&t, true) && prepare(&t, false) && together_check(&t) && (t.dry || write_all(&t)))
         answer(&t);
     changes_free(c->changes, c->keeper);
     c->changes = NULL;

@@ -321,6 +321,11 @@ bool builder_check(struct builder *b, enum kind kind, struct str id, const json_
     return good;
 }
 
+void builder_trial(struct builder *b, bool on)
+{
+    b->trial = on;
+}
+
 bool builder_check_by_schema(const struct builder *b)
 {
     return b->by_schema;

@@ -62,6 +62,11 @@ bool builder_check(struct builder *b, enum kind kind, struct str id, const json_
  * configuration: " in front of the message, and nothing in front of the others. */
 bool builder_check_by_schema(const struct builder *b);
 
+/* While it is on, documents that are applied may be in each other's way, since others of them are
+ * still to come: builder_check lets pass what two documents may not have both (a credential's key,
+ * a plugin of global rules). When all are there, ask builder_check of each of them again. */
+void builder_trial(struct builder *b, bool on);
+
 /* Takes a change in; value NULL: deleted. `$env://…` in it is replaced by what the environment says
  * now, `$secret://…` by what builder_secret_set told last; a plugin in which one cannot be replaced
  * does not run, and closes what it guards. A document that does not compile is kept out, logged,

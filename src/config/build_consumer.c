@@ -126,7 +126,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     o->consumer->closed = uses_closed(o);
     if (!o->consumer->closed)
         claims_compile(c, o->consumer->username, STR_NONE);
-    return !c->strict || check_duplicates(c);
+    return !c->strict || c->b->trial || check_duplicates(c);
 }
 
 /* Its id in the store is "USERNAME/credentials/ID". */
@@ -143,7 +143,7 @@ bool compile_credential(struct compile *c, const struct credential_doc *d)
         if (!entry_is_auth(&o->plugins->items[i]))
             return compile_fail(c, "only supports auth type plugins in consumer credential");
     claims_compile(c, username, id);
-    return !c->strict || check_duplicates(c);
+    return !c->strict || c->b->trial || check_duplicates(c);
 }
 
 bool compile_group(struct compile *c, const struct plugin_config_doc *d)
@@ -190,7 +190,7 @@ static void claim_add(struct builder *b, struct claim *c)
         claim_set(b, key, c);
         return;
     }
-    if (!str_eq(owner->credential.username, username))
+    if (!str_eq(owner->credential.username, username) && !b->trial)
         log_error("consumer %.*s: its %s of plugin %s is that of consumer %.*s already and cannot "
                   "be used",
                   STR_ARG(username), c->plugin->consumer_key, c->plugin->name,

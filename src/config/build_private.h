@@ -161,6 +161,7 @@ struct builder {
     struct trie *sources;           /* documents that have some, by resource key: struct source */
     struct list dirty;
     bool changed, by_schema;
+    bool trial; /* see builder_trial */
 
     uint64_t version; /* under construction */
     int64_t revision;

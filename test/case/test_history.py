@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import sqlite3
 import threading
 import time
@@ -281,6 +282,52 @@ def test_rollback_is_checked(gw):
     assert gw.admin("GET", "upstreams/u").status == 404
 
 
+class Walk:
+    """Random writes, alone and in transactions, that mostly fit together; and what was there after each."""
+
+    def __init__(self, gw, seed):
+        self.gw, self.dice, self.states = gw, random.Random(seed), {}
+
+    def operation(self):
+        dice = self.dice
+        key = str(dice.randrange(4))
+        kind = dice.choice(("upstreams", "services", "routes", "consumers"))
+        if dice.random() < 0.25:
+            return ("DELETE", f"{kind}/{'c' if kind == 'consumers' else ''}{key}")
+        mark = {"desc": str(dice.randrange(1000))}
+        bodies = {"upstreams": {**NODES, **mark},
+                  "services": {"upstream_id": str(dice.randrange(4)), **mark},
+                  "routes": {"uri": f"/{key}", **mark, dice.choice(("upstream_id", "service_id")): str(dice.randrange(4))},
+                  "consumers": {"username": f"c{key}", **mark,
+                                "plugins": {"key-auth": {"key": f"k{dice.randrange(5)}"}}}}
+        return ("PUT", kind if kind == "consumers" else f"{kind}/{key}", bodies[kind])
+
+    def step(self):
+        if self.dice.random() < 0.3:
+            reply = transact(self.gw, *[self.operation() for _ in range(self.dice.randrange(1, 6))])
+        else:
+            reply = self.gw.admin(*self.operation())
+        assert reply.status in (200, 201, 400, 404), reply
+        if reply.status < 300:
+            self.states[at(reply)] = state(self.gw)
+        return reply.status < 300
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_revision_comes_back(gw, seed):
+    walk = Walk(gw, seed)
+    done = [walk.step() for _ in range(150)]
+    assert 40 < sum(done) < 150
+    for revision in walk.dice.sample(sorted(walk.states), 15):
+        reply = gw.admin("POST", "eclusa/rollback", {"revision": revision})
+        assert reply.status == 200, (revision, reply)
+        assert state(gw) == walk.states[revision], revision
+    assert replay(gw) == {k: json.loads(re.sub(r'"key": "k\d"', '"key": "***"', json.dumps(v)))
+                          for k, v in state(gw).items()}
+    gw.restart()
+    assert state(gw) == walk.states[revision]
+
+
 # ---- Transactions
 
 
@@ -397,6 +444,26 @@ def test_a_key_goes_from_one_to_the_other(gw):
     assert [r["status"] for r in reply.json["results"]] == [201, 200]
     assert gw.get("/a", {"apikey": "k"}).status == 502
     assert gw.get("/a", {"apikey": "other"}).status == 401
+
+
+def test_what_only_one_may_have_is_exchanged(gw):
+    def consumer(name, key):
+        return ("PUT", "consumers", {"username": name, "plugins": {"key-auth": {"key": key}}})
+
+    def rule(name, plugin):
+        return ("PUT", f"global_rules/{name}", {"plugins": {plugin: {}}})
+    gw.put("routes/1", {"uri": "/a", "upstream": NODES, "plugins": {"key-auth": {}}})
+    assert transact(gw, consumer("a", "k1"), consumer("b", "k2"), rule("1", "cors"), rule("2", "request-id")).status == 200
+    assert transact(gw, consumer("a", "k2"), consumer("b", "k1"), rule("1", "request-id"), rule("2", "cors")).status == 200
+    assert [gw.get("/a", {"apikey": k}).status for k in ("k1", "k2", "k3")] == [502, 502, 401]
+    twice = transact(gw, consumer("c", "k3"), ("PUT", "upstreams/1", NODES), consumer("d", "k3"))
+    assert (twice.status, twice.json["operation"], twice.json["error_msg"]) == \
+        (400, 2, "duplicate key of plugin key-auth found with consumer: c")
+    twice = transact(gw, rule("3", "cors"))
+    assert (twice.status, twice.json["error_msg"]) == \
+        (400, "plugin 'cors' already exists in global rule with id '2'")
+    assert gw.get("/a", {"apikey": "k3"}).status == 401
+    assert "cannot be used" not in gw.log
 
 
 @pytest.mark.seconds(90)
