@@ -6,6 +6,10 @@
 #include "exchange/worker.h"
 #include "http/uri.h"
 
+/* Members of a body that is read: a value of JSON takes some forty bytes where it may be written in
+ * two, so that the size alone bounds little. */
+enum { VALUES_MAX = 1 << 20 };
+
 /* A body as it was read. */
 struct body_view {
     struct str of; /* the body; another one is read anew */
@@ -100,8 +104,9 @@ static json_t *form_table(struct exchange *ex, struct str body)
 {
     json_t *table = json_object();
     struct str key, value;
+    unsigned n = 0;
 
-    while (query_next(&body, &key, &value)) {
+    while (n++ < VALUES_MAX && query_next(&body, &key, &value)) {
         if (!key.n)
             continue;
         struct str name = uri_decode(key, &ex->arena, true);
@@ -168,10 +173,11 @@ static json_t *multipart_table(struct str body, struct str boundary)
     json_t *table = json_object();
     struct str rest = body, line;
     int kind = LINE_OTHER;
+    unsigned n = 0;
 
     while (kind != LINE_BOUNDARY && next_line(&rest, &line))
         kind = line_kind(line, boundary);
-    while (kind == LINE_BOUNDARY) {
+    while (kind == LINE_BOUNDARY && n++ < VALUES_MAX) {
         struct str name = part_name(&rest);
         const char *from = rest.p, *end = rest.p;
         for (kind = LINE_OTHER; kind == LINE_OTHER && next_line(&rest, &line);) {
@@ -185,8 +191,29 @@ static json_t *multipart_table(struct str body, struct str boundary)
     return table;
 }
 
+/* Whether a JSON text has no more values than are read. */
+static bool has_few_values(struct str s)
+{
+    bool quoted = false;
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n && n <= VALUES_MAX; i++) {
+        char c = s.p[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else {
+            quoted = c == '"';
+            n += c == ',' || c == '[' || c == '{';
+        }
+    }
+    return n <= VALUES_MAX;
+}
+
 static json_t *parse_json(struct str body)
 {
+    if (!has_few_values(body))
+        return NULL;
     return json_loadb(body.p, body.n, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL | JSON_DECODE_ANY,
                       NULL);
 }

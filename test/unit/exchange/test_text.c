@@ -26,7 +26,7 @@ static void fake_post(const char *type, const char *body)
     fake.config.graphql_max = fake.config.graphql_max ? fake.config.graphql_max : 65536;
     fake.ex->body_view = NULL;
     buf_fini(&fake.ex->body);
-    buf_init(&fake.ex->body, 65536);
+    buf_init(&fake.ex->body, 1 << 26);
     fake.ex->body_kept = true;
     fake.ex->body_done = body != NULL;
     if (body)
@@ -357,6 +357,28 @@ static void test_of_json_bodies(void **state)
     CHECK({"post_arg.a", "(absent)"});
 }
 
+/* As many values as are read, and one more; commas in texts are none. */
+static void test_of_many_values(void **state)
+{
+    enum { VALUES = 1 << 20 };
+
+    (void)state;
+    for (int more = 0; more < 3; more++) {
+        size_t values = (size_t)VALUES - 3 + (more == 1), n = 0;
+        char *body = mem_alloc(2 * values + 64);
+        n += (size_t)snprintf(body, 64, "{\"a\":\"x\",\"l\":%s", more == 2 ? "\"" : "[");
+        memset(body + n, more == 2 ? ',' : '0', 2 * values);
+        for (size_t i = 1; more != 2 && i < 2 * values; i += 2)
+            body[n + i] = ',';
+        n += 2 * values;
+        memcpy(body + n, more == 2 ? "\"}" : "0]}", 4 - (more == 2));
+        fake.config.post_arg_max = 1 << 26;
+        fake_post("application/json", body);
+        assert_string_equal(var("post_arg.a"), more == 1 ? "(absent)" : "x");
+        free(body);
+    }
+}
+
 static void test_of_multipart_bodies(void **state)
 {
     (void)state;
@@ -467,6 +489,7 @@ int main(void)
         TEST(test_of_the_upstream),
         TEST(test_of_the_body),
         TEST(test_of_json_bodies),
+        TEST(test_of_many_values),
         TEST(test_of_multipart_bodies),
         TEST(test_of_graphql_bodies),
         TEST(test_of_replaced_bodies),
