@@ -25,5 +25,10 @@ $(B)/bench-floor: $(BENCH_O)/floor.o
 bench: bin bench-bin
 	bench/run.py $(BENCH)
 
+# Many routes and consumers: SCALE holds options for bench/scale.py.
+.PHONY: scale
+scale: bin bench-bin
+	$(PYTHON) bench/scale.py $(SCALE)
+
 bench-quick: bin bench-bin
 	bench/run.py --quick $(BENCH)

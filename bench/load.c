@@ -133,9 +133,12 @@ static void request_add(char *spec)
     char *buf = NULL, *save = NULL;
     size_t len = 0;
     FILE *out = must(open_memstream(&buf, &len));
+    bool named = strcasestr(spec, "\thost:") != NULL;
 
-    fprintf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench-load\r\nAccept: */*\r\n",
-            opt.method, strtok_r(spec, "\t", &save), opt.host);
+    fprintf(out, "%s %s HTTP/1.1\r\nUser-Agent: bench-load\r\nAccept: */*\r\n", opt.method,
+            strtok_r(spec, "\t", &save));
+    if (!named)
+        fprintf(out, "Host: %s\r\n", opt.host);
     for (int i = 0; i < opt.nheader; i++)
         fprintf(out, "%s\r\n", opt.header[i]);
     for (char *h; (h = strtok_r(NULL, "\t", &save)) != NULL;)

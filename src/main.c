@@ -592,8 +592,11 @@ static int command_run(struct program *p)
     p->config.peers = peers_new();
     pthread_mutex_init(&p->publishing, NULL);
     if (!set_config(p) || !start_plugins(p) || !start_keeper(p) || !start_workers(p) ||
-        !start_prober(p) || !start_admin(p))
+        !start_prober(p) || !start_admin(p)) {
+        /* No worker runs yet; plugins may have threads of their own. */
+        stop_plugins(p);
         return 1;
+    }
     serve(p, &signals);
     stop(p);
     return 0;

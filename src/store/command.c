@@ -102,7 +102,7 @@ static bool command_begin(struct command *c)
     hash_setup();
     arena_init(&c->arena, NULL);
     c->settings = settings_load(c->config ? str_of(c->config) : STR_NONE, &c->arena, &c->err);
-    return c->settings && document_codec_open(c->settings, &c->codec, &c->arena, &c->err);
+    return c->settings != NULL;
 }
 
 static void command_end(struct command *c)
@@ -160,14 +160,14 @@ int command_export(int argc, char **argv)
     struct store *store = NULL;
     if (command_begin(&c))
         store = store_open_reading(c.settings, &c.arena, &c.err);
-    if (store) {
-        good = export_run(&c, store);
-        if (!good)
-            fail(&c);
-        store->ops->close(store);
-    } else {
+    /* The store first: it makes the folder that a key is kept in. */
+    if (store)
+        good = document_codec_open(c.settings, &c.codec, &c.arena, &c.err) &&
+               export_run(&c, store);
+    if (!good)
         fail(&c);
-    }
+    if (store)
+        store->ops->close(store);
     command_end(&c);
     return good ? 0 : 1;
 }
@@ -325,14 +325,13 @@ int command_import(int argc, char **argv)
     struct store *store = NULL;
     if (command_begin(&c))
         store = store_open_writing(c.settings, &c.arena, &c.err);
-    if (store) {
-        good = import_into(&c, store);
-        if (!good)
-            fail(&c);
-        store->ops->close(store);
-    } else {
+    if (store)
+        good = document_codec_open(c.settings, &c.codec, &c.arena, &c.err) &&
+               import_into(&c, store);
+    if (!good)
         fail(&c);
-    }
+    if (store)
+        store->ops->close(store);
     command_end(&c);
     return good ? 0 : 1;
 }

@@ -104,30 +104,35 @@ void keeper_publish(struct keeper *k)
 /* ---- What is in the store ----------------------------------------------------------------------
  */
 
-/* A document as the store has it. What cannot be used changes nothing. */
-static void stored_apply(struct keeper *k, enum kind kind, struct str id,
-                         const struct store_item *item)
+void keeper_stored_apply(struct keeper *k, struct keeper_stored *s)
 {
-    struct document_secrets secrets;
-    json_t *value = document_decode(k->codec, kind, item->value, &secrets);
-
-    if (secrets.odd)
+    if (s->secrets.odd)
         log_warn("%.*s: no key of apisix.data_encryption.keyring opens %u of its secrets: they are "
                  "used as they are stored",
-                 STR_ARG(item->key), secrets.odd);
-    if (!value) {
-        log_error("%.*s in the store is no JSON object: skipped", STR_ARG(item->key));
-        builder_skip(k->builder, kind, id, "it is no JSON object");
-    } else if (secrets.locked) {
+                 STR_ARG(s->key), s->secrets.odd);
+    if (!s->value) {
+        log_error("%.*s in the store is no JSON object: skipped", STR_ARG(s->key));
+        builder_skip(k->builder, s->kind, s->id, "it is no JSON object");
+    } else if (s->secrets.locked) {
         /* Else a client could log in with what is stored. */
         log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "
                   "secret.key; put that file back, or write the document anew",
-                  STR_ARG(item->key), secrets.locked);
-        builder_skip(k->builder, kind, id,
+                  STR_ARG(s->key), s->secrets.locked);
+        builder_skip(k->builder, s->kind, s->id,
                      "secrets of it cannot be opened with the key in secret.key");
-    } else
-        builder_apply(k->builder, kind, id, item->modified, value);
-    json_decref(value);
+    } else {
+        builder_apply(k->builder, s->kind, s->id, s->modified, s->value);
+    }
+    json_decref(s->value);
+}
+
+static void stored_apply(struct keeper *k, enum kind kind, struct str id,
+                         const struct store_item *item)
+{
+    struct keeper_stored s = {.key = item->key, .id = id, .kind = kind, .modified = item->modified};
+
+    s.value = document_decode(k->codec, kind, item->value, &s.secrets);
+    keeper_stored_apply(k, &s);
 }
 
 /* Said once for each collection, and for so many. */
@@ -375,37 +380,6 @@ static void *keeper_main(void *arg)
 /* ---- Start and stop ----------------------------------------------------------------------------
  */
 
-static bool load_item(void *arg, const struct store_item *item)
-{
-    struct str id;
-    enum kind kind = document_kind(item->key, &id);
-
-    if (kind < KIND_COUNT)
-        stored_apply(arg, kind, id, item);
-    return true;
-}
-
-static bool load_all(struct keeper *k)
-{
-    const struct store_ops *ops = k->store->ops;
-    enum store_status (*list)(struct store *, struct str,
-                              bool (*)(void *, const struct store_item *), void *,
-                              struct str *) = ops->load ? ops->load : ops->list;
-    enum store_status status = STORE_OK;
-    struct str err = STR_NONE;
-    struct arena a;
-
-    arena_init(&a, NULL);
-    /* Kinds may share a folder: then the first of them has loaded the others'. */
-    for (enum kind kind = 0; kind < KIND_COUNT && status == STORE_OK; kind++)
-        if (kind == 0 || !str_eq(kinds[kind].folder, kinds[kind - 1].folder))
-            status = list(k->store, document_prefix(&a, kind), load_item, k, &err);
-    if (status != STORE_OK)
-        log_error("the configuration cannot be loaded: %.*s", STR_ARG(err));
-    arena_fini(&a);
-    return status == STORE_OK;
-}
-
 static void keeper_free(struct keeper *k)
 {
     if (k->current)
@@ -458,13 +432,14 @@ struct keeper *keeper_start(struct store *store, struct document_codec *codec,
     pthread_condattr_destroy(&monotonic);
     if (secrets)
         secrets_tell(secrets, on_news, k);
-    if (!load_all(k)) {
+    if (!keeper_load(k)) {
         if (secrets)
             secrets_stop(secrets);
         keeper_free(k);
         return NULL;
     }
     keeper_expire(k);
+    k->trim = true; /* what was parsed meanwhile is free again */
     if (secrets) {
         secrets_wait(secrets, SECRETS_WAIT_MS);
         news_take(k);

@@ -63,4 +63,22 @@ int64_t keeper_expire(struct keeper *k);
 int64_t keeper_live(struct keeper *k);
 void keeper_live_end(struct keeper *k);
 
+/* ---- keeper_load.c: the first reading of the store ----
+ */
+
+/* A document as the store has it. */
+struct keeper_stored {
+    struct str key, id;
+    enum kind kind;
+    int64_t modified;
+    json_t *value; /* NULL: it is no JSON object */
+    struct document_secrets secrets;
+};
+
+/* Gives it to the builder; what cannot be used changes nothing. Drops the value. */
+void keeper_stored_apply(struct keeper *k, struct keeper_stored *s);
+/* All documents to the builder. False: the store cannot be read (it is in the log). Before the
+ * thread starts; the store is not used by anybody else meanwhile. */
+bool keeper_load(struct keeper *k);
+
 #endif

@@ -392,6 +392,9 @@ static bool import_check(struct import *m, struct str *err)
 /* ---- Import: writing ---------------------------------------------------------------------------
  */
 
+/* Changes that are worth to be kept in the history one by one. */
+enum { HISTORY_MAX = 5000 };
+
 struct plan {
     struct store_change *changes;
     size_t n;
@@ -456,6 +459,9 @@ static bool plan_write(struct import *m, const struct plan *p, struct str *err)
 
     if (most == 0)
         most = STORE_CHANGES_MAX;
+    /* It would drive out all that the history has, itself with the next change. */
+    if (p->n > HISTORY_MAX && m->t->store->ops->keep)
+        m->t->store->ops->keep(m->t->store, &(struct store_keep){0});
     while (m->r->written < p->n) {
         size_t left = p->n - m->r->written;
         struct store_write w = {.changes = p->changes + m->r->written,
