@@ -38,82 +38,102 @@ bool compile_fail_schema(struct compile *c, const char *fmt, ...)
 
 /* ---- Items and objects ---- */
 
+static bool item_is(const void *value, const void *key)
+{
+    return str_eq(item_id(value), *(const struct str *)key);
+}
+
+struct item *item_find(const struct builder *b, enum kind kind, struct str id)
+{
+    return map_get(&b->items[kind], hash_str(id), item_is, &id);
+}
+
 struct item *item_get(struct builder *b, enum kind kind, struct str id)
 {
-    struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+    struct item *item = item_find(b, kind, id);
 
     if (item)
         return item;
     item = mem_alloc(sizeof(*item) + id.n);
-    char *text = (char *)(item + 1);
-    memcpy(text, id.p, id.n);
-    *item = (struct item){.kind = kind, .slot = UPSTREAM_NONE, .id = str_make(text, id.n)};
-    list_init(&item->dependants);
-    list_init(&item->dirty);
-    trie_set(&b->items[kind], &builder_own, id, TRIE_EXACT, item);
+    *item = (struct item){
+        .kind = (unsigned char)kind, .slot = UPSTREAM_NONE, .id_length = (uint32_t)id.n};
+    memcpy(item->id, id.p, id.n);
+    map_add(&b->items[kind], hash_str(id), item);
     return item;
 }
 
 void item_release(struct builder *b, struct item *item)
 {
-    if (item->object || item->link || !list_empty(&item->dependants) || !list_empty(&item->dirty))
+    if (item->object || item->link || item->dependants || item->dirty)
         return;
-    trie_set(&b->items[item->kind], &builder_own, item->id, TRIE_EXACT, NULL);
+    map_remove(&b->items[item->kind], hash_str(item_id(item)), item);
     free(item);
 }
 
 struct str builder_user(const struct builder *b, enum kind kind, struct str id, enum kind from)
 {
-    const struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+    const struct item *item = item_find(b, kind, id);
 
-    if (!item)
-        return STR_NONE;
-    for (const struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
-        const struct item *user = CONTAINER(l, const struct edge, link)->from;
-        if (user->kind == from)
-            return user->id;
-    }
+    for (const struct edge *e = item ? item->dependants : NULL; e; e = e->next)
+        if (e->from->kind == from)
+            return item_id(e->from);
     return STR_NONE;
 }
 
 void item_touch(struct builder *b, struct item *route)
 {
-    if (list_empty(&route->dirty))
-        list_append(&b->dirty, &route->dirty);
+    if (route->dirty)
+        return;
+    route->dirty = true;
+    route->next_dirty = b->dirty;
+    b->dirty = route;
 }
 
 static void touch_routes(struct builder *b, struct item *item)
 {
-    for (struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
-        struct item *from = CONTAINER(l, struct edge, link)->from;
-        if (from->kind == KIND_ROUTE)
-            item_touch(b, from);
-    }
+    for (const struct edge *e = item->dependants; e; e = e->next)
+        if (e->from->kind == KIND_ROUTE)
+            item_touch(b, e->from);
 }
 
 /* What hangs on this item is linked anew: routes, and the routes of services. */
 static void touch_dependants(struct builder *b, struct item *item)
 {
     touch_routes(b, item);
-    for (struct list *l = item->dependants.next; l != &item->dependants; l = l->next) {
-        struct item *from = CONTAINER(l, struct edge, link)->from;
-        if (from->kind == KIND_SERVICE)
-            touch_routes(b, from);
-    }
+    for (const struct edge *e = item->dependants; e; e = e->next)
+        if (e->from->kind == KIND_SERVICE)
+            touch_routes(b, e->from);
 }
 
 static void edges_join(struct object *o)
 {
-    for (enum edge_kind k = 0; k < EDGE_COUNT; k++)
-        if (o->edges[k])
-            list_append(&o->edges[k]->to->dependants, &o->edges[k]->link);
+    for (enum edge_kind k = 0; k < EDGE_COUNT; k++) {
+        struct edge *e = o->edges[k];
+        if (!e)
+            continue;
+        e->at = &e->to->dependants;
+        e->next = *e->at;
+        if (e->next)
+            e->next->at = &e->next;
+        *e->at = e;
+    }
+}
+
+static void edge_leave(struct edge *e)
+{
+    if (!e->at)
+        return;
+    *e->at = e->next;
+    if (e->next)
+        e->next->at = e->at;
+    e->at = NULL;
 }
 
 static void edges_leave(struct builder *b, struct object *o)
 {
     for (enum edge_kind k = 0; k < EDGE_COUNT; k++)
         if (o->edges[k]) {
-            list_remove(&o->edges[k]->link);
+            edge_leave(o->edges[k]);
             item_release(b, o->edges[k]->to);
         }
 }
@@ -385,7 +405,7 @@ void builder_skip(struct builder *b, enum kind kind, struct str id, const char *
 
 bool builder_has(const struct builder *b, enum kind kind, struct str id)
 {
-    const struct item *item = trie_get(b->items[kind], id, TRIE_EXACT);
+    const struct item *item = item_find(b, kind, id);
 
     return item && item->object;
 }
@@ -399,7 +419,7 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
     if (new)
         edges_join(new);
     item_set_upstream(b, item, new ? new->upstream : NULL);
-    switch (item->kind) {
+    switch ((enum kind)item->kind) {
     case KIND_ROUTE:
         item_touch(b, item);
         break;
@@ -522,7 +542,6 @@ struct builder *builder_new(const struct builder_env *env)
     b->changed = true; /* the first snapshot, even of nothing */
     b->router.host_first = env->router == ROUTER_HOST_URI;
     b->router.with_params = env->router == ROUTER_URI_WITH_PARAMETER;
-    list_init(&b->dirty);
     list_init(&b->versions);
     slabs_init(&b->slabs);
     arena_pool_init(&b->objects, OBJECT_CHUNK, 256);
@@ -543,13 +562,8 @@ struct builder *builder_new_like(const struct builder *b)
     return builder_new(&env);
 }
 
-static void free_item(void *arg, struct str key, enum trie_slot slot, void *value)
+static void item_free(struct item *item)
 {
-    struct item *item = value;
-
-    (void)arg;
-    (void)key;
-    (void)slot;
     if (item->link && item->link->arena)
         link_free(item->link);
     if (item->object)
@@ -581,8 +595,10 @@ void builder_free(struct builder *b)
     garbage_fini(&b->dead);
     router_fini(&b->router);
     for (enum kind k = 0; k < KIND_COUNT; k++) {
-        trie_each(b->items[k], free_item, NULL);
-        trie_free(b->items[k]);
+        size_t at = 0;
+        for (struct item *item; (item = map_next(&b->items[k], &at)) != NULL;)
+            item_free(item);
+        map_fini(&b->items[k]);
     }
     refs_fini(b);
     trie_each(b->bad, free_text, NULL);

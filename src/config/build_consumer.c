@@ -234,12 +234,12 @@ void consumer_replace(struct builder *b, struct item *item, struct object *old, 
     for (unsigned i = 0; old && i < old->nclaims; i++)
         claim_remove(b, &old->claims[i]);
     if (item->kind == KIND_CONSUMER)
-        trie_set(&b->consumers, &e, item->id, TRIE_EXACT, new ? new->consumer : NULL);
+        trie_set(&b->consumers, &e, item_id(item), TRIE_EXACT, new ? new->consumer : NULL);
 }
 
 void group_replace(struct builder *b, struct item *item, struct object *new)
 {
     struct trie_edit e = builder_edit(b);
 
-    trie_set(&b->groups, &e, item->id, TRIE_EXACT, new ? new->group : NULL);
+    trie_set(&b->groups, &e, item_id(item), TRIE_EXACT, new ? new->group : NULL);
 }

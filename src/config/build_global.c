@@ -10,31 +10,27 @@
 
 struct rules {
     const struct object **items;
-    unsigned n, max;
+    unsigned n;
 };
 
-static void rules_add(void *arg, struct str key, enum trie_slot slot, void *value)
+static int by_id(const void *a, const void *b)
 {
-    struct rules *r = arg;
-    const struct item *item = value;
-
-    (void)key;
-    (void)slot;
-    if (!item->object)
-        return;
-    if (r->n == r->max) {
-        r->max = r->max ? r->max * 2 : 8;
-        r->items = mem_resize(r->items, r->max * sizeof(*r->items));
-    }
-    r->items[r->n++] = item->object;
+    return str_cmp(item_id((*(const struct object *const *)a)->item),
+                   item_id((*(const struct object *const *)b)->item));
 }
 
 /* By id, so that the result does not depend on which came first. */
 static struct rules rules_list(const struct builder *b)
 {
-    struct rules r = {0};
+    const struct map *all = &b->items[KIND_GLOBAL_RULE];
+    struct rules r = {.items = mem_array(all->n, sizeof(struct object *))};
+    size_t at = 0;
 
-    trie_each(b->items[KIND_GLOBAL_RULE], rules_add, &r);
+    for (const struct item *item; (item = map_next(all, &at)) != NULL;)
+        if (item->object)
+            r.items[r.n++] = item->object;
+    if (r.n)
+        qsort(r.items, r.n, sizeof(*r.items), by_id);
     return r;
 }
 
@@ -52,7 +48,7 @@ static const struct object *rule_with(const struct rules *r, const struct object
 static bool check_conflict(struct compile *c)
 {
     struct rules r = rules_list(c->b);
-    const struct item *self = trie_get(c->b->items[KIND_GLOBAL_RULE], c->id, TRIE_EXACT);
+    const struct item *self = item_find(c->b, KIND_GLOBAL_RULE, c->id);
     bool good = true;
 
     for (unsigned i = 0; good && i < object_nplugins(c->o); i++) {
@@ -60,7 +56,7 @@ static bool check_conflict(struct compile *c)
         const struct object *other = rule_with(&r, self ? self->object : NULL, name);
         if (other)
             good = compile_fail(c, "plugin '%s' already exists in global rule with id '%.*s'", name,
-                                STR_ARG(other->item->id));
+                                STR_ARG(item_id(other->item)));
     }
     free(r.items);
     return good;
@@ -182,5 +178,5 @@ void metadata_replace(struct builder *b, struct item *item, struct object *new)
 {
     struct trie_edit e = builder_edit(b);
 
-    trie_set(&b->metadata, &e, item->id, TRIE_EXACT, new ? new->metadata : NULL);
+    trie_set(&b->metadata, &e, item_id(item), TRIE_EXACT, new ? new->metadata : NULL);
 }

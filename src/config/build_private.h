@@ -30,27 +30,32 @@ static inline bool entry_is_closed(const struct plugin_entry *e)
     return !e->use.plugin && !e->use.disabled;
 }
 
+/* What a set of plugins needs that outlives the objects which have it. */
+struct set_share {
+    struct arena arena; /* holds the set, and this */
+    struct map *home;   /* where it is found; NULL: it is not shared after all */
+    struct hash128 text;
+    unsigned users; /* objects that have it */
+};
+
 /* The `plugins` of a document, compiled. Documents of one kind of use whose text there is the same
  * share it, unless a plugin asked for whom it is compiled. */
 struct plugin_set {
-    struct arena arena; /* holds the set itself; empty: the object's does */
-    struct map *home;   /* where it is found; NULL: it is not shared */
-    struct hash128 text;
-    unsigned users; /* objects that have it */
-    unsigned n;
-    unsigned char kind; /* of the first one */
-    bool chained;       /* chain is made */
+    struct set_share *share; /* NULL: it is the object's, in its arena */
     const struct chain
         *chain; /* of these plugins alone, made when first asked for; NULL: none runs */
     struct plugin_entry *items;
+    unsigned n;
+    unsigned char kind; /* of the first object */
+    bool chained;       /* chain is made */
 };
 
 /* ---- Objects ---- */
 
-/* A reference to another item; on that item's list of dependants. */
+/* A reference to another item, in that item's list of dependants. */
 struct edge {
-    struct list link;
-    struct item *from, *to; /* to NULL: no reference */
+    struct edge *next, **at; /* at: what points here; NULL: in no list */
+    struct item *from, *to;
 };
 
 /* A credential as the trie finds it, and who waits for it to become free. */
@@ -126,15 +131,23 @@ static inline unsigned object_nplugins(const struct object *o)
     return o->plugins ? o->plugins->n : 0;
 }
 
+/* There is one for each document: it is small. */
 struct item {
-    enum kind kind;
-    uint32_t slot;          /* of its upstream in the snapshot's array; UPSTREAM_NONE */
-    struct object *object;  /* NULL: it does not exist, or never was good */
-    struct link *link;      /* route: in the router */
-    struct list dependants; /* edges that end here */
-    struct list dirty;      /* route: to be linked anew; linked to itself: it is not */
-    struct str id;          /* behind the struct; objects have copies, since they may live longer */
+    struct object *object;   /* NULL: it does not exist, or never was good */
+    struct link *link;       /* route: in the router */
+    struct edge *dependants; /* edges that end here */
+    struct item *next_dirty; /* route: behind it in the builder's list */
+    uint32_t slot;           /* of its upstream in the snapshot's array; UPSTREAM_NONE */
+    uint32_t id_length;
+    unsigned char kind;
+    bool dirty; /* route: to be linked anew */
+    char id[];  /* objects have copies, since they may live longer */
 };
+
+static inline struct str item_id(const struct item *item)
+{
+    return str_make(item->id, item->id_length);
+}
 
 /* ---- The builder ---- */
 
@@ -150,16 +163,16 @@ struct builder {
     struct builder_env env;
     struct trie *plugins; /* by name */
     struct arena_pool objects, scratch;
-    struct slabs slabs;             /* nodes that requests go through: together, in few pages */
-    size_t sizes[KIND_COUNT];       /* what recent objects of a kind took */
-    size_t set_size;                /* and sets of plugins */
-    struct map sets;                /* of plugins that documents share, by their text */
-    struct trie *items[KIND_COUNT]; /* by id; changed in place, as all of the builder's own */
-    struct trie *waiting;           /* by credential key: first claim behind the owner's */
-    struct trie *bad, *flawed;      /* by resource key: message, a C string */
-    struct trie *references;        /* to secrets, by text: struct reference */
-    struct trie *sources;           /* documents that have some, by resource key: struct source */
-    struct list dirty;
+    struct slabs slabs;           /* nodes that requests go through: together, in few pages */
+    size_t sizes[KIND_COUNT];     /* what recent objects of a kind took */
+    size_t set_size;              /* and sets of plugins */
+    struct map sets;              /* of plugins that documents share, by their text */
+    struct map items[KIND_COUNT]; /* by id */
+    struct trie *waiting;         /* by credential key: first claim behind the owner's */
+    struct trie *bad, *flawed;    /* by resource key: message, a C string */
+    struct trie *references;      /* to secrets, by text: struct reference */
+    struct trie *sources;         /* documents that have some, by resource key: struct source */
+    struct item *dirty;
     bool changed, by_schema;
     bool trial; /* see builder_trial */
 
@@ -292,6 +305,8 @@ static inline struct build compile_build(struct compile *c, const json_t *conf)
 
 /* ---- Items, objects, links ---- */
 
+/* NULL: there is none. */
+struct item *item_find(const struct builder *b, enum kind kind, struct str id);
 /* The item of that name, made when it is not there. */
 struct item *item_get(struct builder *b, enum kind kind, struct str id);
 /* Frees the item when nothing needs it any more. */

@@ -101,7 +101,6 @@ void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct
         return;
     o->edges[edge] = arena_alloc(&o->arena, sizeof(struct edge));
     *o->edges[edge] = (struct edge){.from = o->item, .to = item_get(c->b, kind, id)};
-    list_init(&o->edges[edge]->link);
 }
 
 /* Rules about "post_arg." whose path is no JSONPath, at any depth: as the Admin API looks for them.

@@ -283,7 +283,7 @@ void site_replace(struct builder *b, struct item *item, struct object *old, stru
     b->nmutual += is_mutual(new);
     b->nmutual -= is_mutual(old);
     if ((old && old->identity) || (new &&new->identity))
-        trie_set(&b->identities, &e, item->id, TRIE_EXACT, new ? new->identity : NULL);
+        trie_set(&b->identities, &e, item_id(item), TRIE_EXACT, new ? new->identity : NULL);
 }
 
 /* ---- Secret managers ---- */

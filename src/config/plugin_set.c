@@ -315,7 +315,7 @@ static bool set_is(const void *value, const void *key)
     const struct plugin_set *set = value;
     const struct hash128 *text = key;
 
-    return set->text.a == text->a && set->text.b == text->b;
+    return set->share->text.a == text->a && set->share->text.b == text->b;
 }
 
 /* What those that may share a set have in common. Longer texts are not worth it, nor are those of
@@ -337,34 +337,38 @@ static bool set_text(const struct compile *c, struct hash128 *text)
 static void set_new(struct compile *c, unsigned n)
 {
     struct arena arena, *a = &c->o->arena;
+    struct set_share *share = NULL;
 
     if (!kinds[c->kind].identity) {
         arena_init(&arena, &c->b->objects);
         if (c->b->set_size > 0)
             arena_reserve(&arena, c->b->set_size);
-        a = &arena;
+        share = arena_zero(&arena, sizeof(*share));
+        share->users = 1;
+        share->arena = arena;
+        a = &share->arena;
     }
     struct plugin_set *set = arena_zero(a, sizeof(*set));
     set->items = arena_zero(a, n * sizeof(*set->items));
-    set->users = 1;
+    set->share = share;
     set->kind = (unsigned char)c->kind;
-    if (a == &arena)
-        set->arena = arena;
     c->set = c->o->plugins = set;
-    c->set_arena = a == &arena ? &set->arena : a;
-    c->set_own = a != &arena;
+    c->set_arena = a;
+    c->set_own = !share;
 }
 
 void plugin_set_put(struct plugin_set *set)
 {
-    if (!set || --set->users > 0)
+    struct set_share *share = set ? set->share : NULL;
+
+    if (!set || (share && --share->users > 0))
         return;
-    if (set->home)
-        map_remove(set->home, set->text.a, set);
+    if (share && share->home)
+        map_remove(share->home, share->text.a, set);
     for (unsigned i = 0; i < set->n; i++)
         plugin_release(set->items[i].use.plugin, (enum kind)set->kind, set->items[i].use.conf);
-    if (set->arena.chunks) {
-        struct arena arena = set->arena;
+    if (share) {
+        struct arena arena = share->arena;
         arena_fini(&arena);
     }
 }
@@ -377,7 +381,7 @@ const struct chain *plugin_set_chain(struct plugin_set *set)
         for (unsigned i = 0; i < set->n; i++)
             if (!entry_is_closed(&set->items[i]))
                 uses[n++] = set->items[i].use;
-        set->chain = chain_new(&set->arena, uses, n);
+        set->chain = chain_new(&set->share->arena, uses, n);
         free(uses);
         set->chained = true;
     }
@@ -415,7 +419,7 @@ bool compile_plugins(struct compile *c, struct field_list plugins)
     bool shared = set_text(c, &text);
     struct plugin_set *set = shared ? map_get(&b->sets, text.a, set_is, &text) : NULL;
     if (set) {
-        set->users++;
+        set->share->users++;
         c->o->plugins = set;
         return true;
     }
@@ -423,13 +427,13 @@ bool compile_plugins(struct compile *c, struct field_list plugins)
     if (!entries_compile(c, &plugins))
         return false;
     /* Most often it is needed as it is; then its place is in what was reserved. */
-    if (c->set->arena.chunks && !c->o->edges[EDGE_PLUGIN_CONFIG] && !c->o->edges[EDGE_SERVICE])
+    if (c->set->share && !c->o->edges[EDGE_PLUGIN_CONFIG] && !c->o->edges[EDGE_SERVICE])
         plugin_set_chain(c->set);
-    if (c->set->arena.chunks)
-        arena_measure(&b->set_size, &c->set->arena);
+    if (c->set->share)
+        arena_measure(&b->set_size, &c->set->share->arena);
     if (shared && !c->set_own) {
-        c->set->text = text;
-        c->set->home = &b->sets;
+        c->set->share->text = text;
+        c->set->share->home = &b->sets;
         map_add(&b->sets, text.a, c->set);
     }
     return true;

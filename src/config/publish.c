@@ -82,9 +82,10 @@ static struct version *newest(struct builder *b)
 
 static void link_dirty(struct builder *b)
 {
-    while (!list_empty(&b->dirty)) {
-        struct item *item = CONTAINER(b->dirty.next, struct item, dirty);
-        list_remove(&item->dirty);
+    while (b->dirty) {
+        struct item *item = b->dirty;
+        b->dirty = item->next_dirty;
+        item->dirty = false;
         route_link(b, item);
         item_release(b, item);
     }
