@@ -162,8 +162,7 @@ int command_export(int argc, char **argv)
         store = store_open_reading(c.settings, &c.arena, &c.err);
     /* The store first: it makes the folder that a key is kept in. */
     if (store)
-        good = document_codec_open(c.settings, &c.codec, &c.arena, &c.err) &&
-               export_run(&c, store);
+        good = document_codec_open(c.settings, &c.codec, &c.arena, &c.err) && export_run(&c, store);
     if (!good)
         fail(&c);
     if (store)
