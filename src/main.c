@@ -368,12 +368,12 @@ static bool start_prober(struct program *p)
 }
 
 static bool listen_at(struct program *p, const struct settings_address *at,
-                      const struct admin_api *api, void *owner)
+                      const struct admin_api *api, void *owner, bool tls)
 {
     struct addr addr;
 
     if (addr_parse(at->ip, at->port, &addr))
-        return admin_server_listen(p->admin_server, &addr, api, owner, &p->arena, &p->err);
+        return admin_server_listen(p->admin_server, &addr, api, owner, tls, &p->arena, &p->err);
     p->err = arena_printf(&p->arena, "\"%.*s\" is not an address", STR_ARG(at->ip));
     return false;
 }
@@ -423,12 +423,13 @@ static bool start_control(struct program *p)
                                   .keeper = p->keeper,
                                   .workers = {worker_version, p, p->nworkers},
                                   .health = {p->prober ? show_nodes : NULL, p}};
-    if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control)) {
+    if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control, false)) {
         if (s->control.asked)
             return fail(p, "apisix.control");
         log_warn("no control API: %.*s (apisix.control.port sets another one)", STR_ARG(p->err));
     }
-    return !s->status.on || listen_at(p, &s->status.listen, &status_api, &p->control.workers) ||
+    return !s->status.on ||
+           listen_at(p, &s->status.listen, &status_api, &p->control.workers, false) ||
            fail(p, "apisix.status");
 }
 
@@ -470,7 +471,10 @@ static bool start_admin(struct program *p)
         p->err = STR("the kernel gave no epoll descriptor");
         return fail(p, "control side");
     }
-    if (sa->enabled && !listen_at(p, &sa->listen, &admin_api, p->admin))
+    struct admin_tls_files files = {sa->cert, sa->key, sa->ca};
+    if (sa->cert.p && !admin_server_tls(p->admin_server, &files, p->config.tls, &p->arena, &p->err))
+        return fail(p, "deployment.admin.admin_api_mtls");
+    if (sa->enabled && !listen_at(p, &sa->listen, &admin_api, p->admin, sa->cert.p != NULL))
         return fail(p, "deployment.admin.admin_listen");
     return start_control(p);
 }

@@ -2,14 +2,16 @@
 /* HTTP for the APIs of the control side: gathers a request, waits for its answer, sends it. */
 #include "admin/server.h"
 
+#include <openssl/crypto.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/os_thread.h"
 #include "base/panic.h"
 #include "http/uri.h"
 
-enum { STOP_MS = 2000, DOORS_MAX = 8 };
+enum { STOP_MS = 2000, DOORS_MAX = 8, CERT_MAX = 256 * 1024 };
 
 /* A listener and whose requests come in by it. */
 struct door {
@@ -24,6 +26,9 @@ struct admin_server {
     struct door doors[DOORS_MAX];
     unsigned ndoors;
     struct str server_header;
+    struct tls_server *tls; /* NULL: without TLS */
+    struct tls_identity *identity;
+    struct tls_site site;
     pthread_t id;
     bool running, stopping;
     unsigned requests; /* handed over and not answered */
@@ -261,14 +266,71 @@ struct admin_server *admin_server_new(struct str server_header)
     return s;
 }
 
+/* The whole file, up to CERT_MAX; absent with a message. */
+static struct str read_pem(struct str path, struct arena *a, struct str *err)
+{
+    char *name = str_dup(path), *text = arena_bytes(a, CERT_MAX);
+    FILE *file = fopen(name, "re");
+    size_t n = file ? fread(text, 1, CERT_MAX, file) : 0;
+
+    free(name);
+    if (file)
+        fclose(file);
+    if (n > 0 && n < CERT_MAX)
+        return str_make(text, n);
+    *err = arena_printf(a, "%.*s cannot be read", STR_ARG(path));
+    return STR_NONE;
+}
+
+bool admin_server_tls(struct admin_server *s, const struct admin_tls_files *files,
+                      struct tls_server *tls, struct arena *a, struct str *err)
+{
+    struct str cert = read_pem(files->cert, a, err), key = read_pem(files->key, a, err), ca;
+
+    if (!cert.p || !key.p)
+        return false;
+    s->identity = tls_identity_new(cert, key);
+    OPENSSL_cleanse((char *)(uintptr_t)key.p, key.n);
+    if (!s->identity || !tls_identity_is_good(s->identity)) {
+        *err = arena_printf(a, "%.*s and %.*s are no certificate and its key", STR_ARG(files->cert),
+                            STR_ARG(files->key));
+        return false;
+    }
+    s->tls = tls;
+    s->site = (struct tls_site){.identities = &s->identity, .nidentities = 1, .depth = 1};
+    s->site.context = tls_identity_hash(s->identity);
+    if (!files->ca.p)
+        return true;
+    ca = read_pem(files->ca, a, err);
+    if (!ca.p)
+        return false;
+    s->site.authorities = tls_authorities_new(ca);
+    s->site.client = hash_str128(ca);
+    s->site.context.a ^= s->site.client.a;
+    if (!s->site.authorities)
+        *err = arena_printf(a, "%.*s is not in PEM", STR_ARG(files->ca));
+    return s->site.authorities != NULL;
+}
+
+static const struct tls_site *find_site(void *owner, struct str name)
+{
+    const struct door *door = owner;
+
+    (void)name;
+    return &door->server->site;
+}
+
 bool admin_server_listen(struct admin_server *s, const struct addr *addr,
-                         const struct admin_api *api, void *owner, struct arena *a, struct str *err)
+                         const struct admin_api *api, void *owner, bool tls, struct arena *a,
+                         struct str *err)
 {
     ASSERT(s->ndoors < DOORS_MAX && !s->running);
     struct door *door = &s->doors[s->ndoors];
     *door = (struct door){.server = s, .api = api, .owner = owner};
     door->listener = server_new(&s->thread, &handler, door);
-    if (server_listen(door->listener, addr, false, false, a, err)) {
+    if (tls)
+        server_set_tls(door->listener, s->tls, find_site);
+    if (server_listen(door->listener, addr, tls, false, a, err)) {
         s->ndoors++;
         return true;
     }
@@ -322,5 +384,7 @@ void admin_server_stop(struct admin_server *s)
     for (unsigned i = 0; i < s->ndoors; i++)
         server_free(s->doors[i].listener);
     thread_fini(&s->thread);
+    tls_identity_put(s->identity);
+    tls_authorities_put(s->site.authorities);
     free(s);
 }

@@ -506,19 +506,49 @@ static bool check_ports(struct loader *l)
     return true;
 }
 
+static bool take_file(struct loader *l, const char *path, struct str file, struct str *out)
+{
+    if (!file.p)
+        return true;
+    *out = absolute(l->arena, file);
+    if (access(out->p, R_OK) < 0)
+        return load_fail(l, "%s: %.*s cannot be read", path, STR_ARG(*out));
+    return true;
+}
+
+/* An empty path is none, as in the file that APISIX ships. */
+static struct str path_or_none(struct str path)
+{
+    return path.n ? path : STR_NONE;
+}
+
+static bool take_admin_tls(struct loader *l, const struct raw_admin *raw)
+{
+    struct settings_admin *admin = &l->s->admin;
+    struct str cert = path_or_none(raw->tls->cert), key = path_or_none(raw->tls->key);
+
+    if (!raw->https || !admin->enabled)
+        return true;
+    if (!cert.p || !key.p)
+        return load_fail(l, "deployment.admin.https_admin: missing ssl cert for https admin "
+                            "(admin_api_mtls.admin_ssl_cert and admin_ssl_cert_key)");
+    return take_file(l, "deployment.admin.admin_api_mtls.admin_ssl_cert", cert, &admin->cert) &&
+           take_file(l, "deployment.admin.admin_api_mtls.admin_ssl_cert_key", key, &admin->key) &&
+           take_file(l, "deployment.admin.admin_api_mtls.admin_ssl_ca_cert",
+                     path_or_none(raw->tls->ca), &admin->ca);
+}
+
 static bool take_admin(struct loader *l, const struct raw_admin *raw)
 {
     struct settings_admin *admin = &l->s->admin;
 
-    if (raw->https)
-        return load_fail(l, "deployment.admin.https_admin: TLS for the Admin API is not there yet");
     admin->v3 = str_eq(raw->api_version, STR("v3"));
     admin->key_required = raw->key_required;
     admin->cors = raw->cors;
     admin->listen.port = (uint16_t)raw->listen->port;
     if (!take_ip(l, "deployment.admin.admin_listen.ip", raw->listen->ip, &admin->listen.ip) ||
         !take_cidrs(l, "deployment.admin.allow_admin", &raw->allow, &admin->allow) ||
-        !take_keys(l, raw) || !check_ports(l))
+        !take_keys(l, raw) || !check_ports(l) || !take_admin_tls(l, raw))
         return false;
     if (admin->enabled && !admin->key_required && !is_loopback(admin->listen.ip))
         log_warn("deployment.admin.admin_key_required is false and the Admin API listens on %.*s: "
@@ -623,16 +653,6 @@ static bool take_hosts(struct loader *l, const struct raw_etcd *raw)
     l->s->etcd.nhosts = (unsigned)(env ? n : raw->host.n);
     if (!good)
         return load_fail(l, "environment variable %s: not a JSON list of URLs", name);
-    return true;
-}
-
-static bool take_file(struct loader *l, const char *path, struct str file, struct str *out)
-{
-    if (!file.p)
-        return true;
-    *out = absolute(l->arena, file);
-    if (access(out->p, R_OK) < 0)
-        return load_fail(l, "%s: %.*s cannot be read", path, STR_ARG(*out));
     return true;
 }
 

@@ -43,6 +43,8 @@ struct settings_admin {
     bool cors;
     bool v3;                /* admin_api_version; false: the older shape of replies */
     struct cidr_list allow; /* who may connect; empty: nobody */
+    /* Of https_admin: PEM files, absolute; cert absent: no TLS; ca absent: clients need none. */
+    struct str cert, key, ca;
 };
 
 /* A listener of the control side besides the Admin API's. */

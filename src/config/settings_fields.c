@@ -351,6 +351,18 @@ static const struct field admin_listen_rows[] = {
 static const struct fields admin_listen_fields = {admin_listen_rows,
                                                   .size = sizeof(struct raw_listen), .open = true};
 
+#define AT(member) .at = offsetof(struct raw_admin_tls, member)
+static const struct field admin_tls_rows[] = {
+    {"admin_ssl_cert", FIELD_STR, AT(cert), .doc = "PEM file of the Admin API's certificate."},
+    {"admin_ssl_cert_key", FIELD_STR, AT(key), .doc = "PEM file of its key."},
+    {"admin_ssl_ca_cert", FIELD_STR, AT(ca),
+     .doc = "PEM file of authorities: clients must show a certificate of theirs."},
+    {0},
+};
+#undef AT
+static const struct fields admin_tls_fields = {admin_tls_rows, .size = sizeof(struct raw_admin_tls),
+                                               .open = true};
+
 #define AT(member) .at = offsetof(struct raw_admin, member)
 static const struct field admin_rows[] = {
     {"admin_key_required", FIELD_BOOL, AT(key_required), .def = "true",
@@ -363,7 +375,9 @@ static const struct field admin_rows[] = {
     {"allow_admin", FIELD_LIST, AT(allow), .of = &string_row, .def = "[\"127.0.0.0/24\",\"::1\"]",
      .doc = "Addresses and networks that may use the Admin API."},
     {"admin_listen", FIELD_OBJECT, AT(listen), .fields = &admin_listen_fields, .def = "{}"},
-    {"https_admin", FIELD_BOOL, AT(https), .def = "false", .doc = "True is not there yet."},
+    {"https_admin", FIELD_BOOL, AT(https), .def = "false",
+     .doc = "Serve the Admin API over TLS, with the versions and ciphers of apisix.ssl."},
+    {"admin_api_mtls", FIELD_OBJECT, AT(tls), .fields = &admin_tls_fields, .def = "{}"},
     {"admin_api_version", TEXT, AT(api_version), .def = "\"v3\"",
      .doc = "Anything else: the Admin API answers in the shape of version 2."},
     {0},
@@ -592,7 +606,6 @@ const char *const settings_idle_keys[] = {
     "apisix.stream_proxy",
     "apisix.tracing",
     "apisix.worker_startup_time_threshold",
-    "deployment.admin.admin_api_mtls",
     "deployment.admin.enable_admin_ui",
     "deployment.certs",
     "discovery.consul",

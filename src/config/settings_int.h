@@ -63,8 +63,13 @@ struct raw_admin_key {
     int role;
 };
 
+struct raw_admin_tls {
+    struct str cert, key, ca;
+};
+
 struct raw_admin {
     bool key_required, cors, https;
+    struct raw_admin_tls *tls;
     struct field_list keys;  /* struct raw_admin_key */
     struct field_list allow; /* struct str */
     struct raw_listen *listen;

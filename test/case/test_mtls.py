@@ -2,12 +2,14 @@
 """Certificates of clients: asked for by the ssl of a server name, shown by the gateway to upstreams."""
 import hashlib
 import ssl
+import subprocess
 import threading
 
 import pytest
 
 import pki
 import wire
+from gw import KEY, ports
 from pki import logged, put
 
 pytestmark = [pytest.mark.asan]
@@ -328,3 +330,42 @@ def test_changes_under_load(tls, made, wants):
     for t in threads:
         t.join()
     assert not failed
+
+
+# ---- The Admin API
+
+
+def test_admin_api(make_gw, made, tmp_path):
+    """https_admin; with an authority, clients must show a certificate of it."""
+    def start(**files):
+        gw = make_gw(deployment={"admin": {"https_admin": True, "admin_api_mtls": {
+            "admin_ssl_cert": made["a"].cert, "admin_ssl_cert_key": made["a"].key, **files}}})
+        return gw.admin_port
+
+    def ask(port, show=None):
+        ctx = pki.context(made["root"], show=show)
+        with pki.dial(port, "a.test", ctx) as w:
+            w.request("GET", "/apisix/admin/routes", {"Host": "a.test", "X-API-KEY": KEY})
+            return w.response().status
+    port = start(admin_ssl_ca_cert="")
+    assert ask(port) == 200
+    with wire.connect(port) as w:
+        w.request("GET", "/apisix/admin/routes", {"X-API-KEY": KEY})
+        assert w.response().status == 400
+    port = start(admin_ssl_ca_cert=made["ca"].cert)
+    assert ask(port, made["client"]) == 200
+    for who in (None, made["stranger"]):
+        with pytest.raises((ssl.SSLError, wire.Closed)):
+            ask(port, who)
+
+
+def test_admin_api_bad_files(tls, made):
+    for files in ({"admin_ssl_cert": made["a"].cert, "admin_ssl_cert_key": made["b"].key},
+                  {"admin_ssl_cert": made["a"].key, "admin_ssl_cert_key": made["a"].cert},
+                  {"admin_ssl_cert": made["a"].cert, "admin_ssl_cert_key": made["a"].key, "admin_ssl_ca_cert": "/etc/hostname"}):
+        tls.settings["deployment"]["admin"].update(https_admin=True, admin_api_mtls=files)
+        tls.settings["eclusa"]["data_dir"] = tls.folder + "/other"
+        tls.settings["apisix"].update(node_listen=[{"ip": "127.0.0.1", "port": ports.take()}], ssl={"enable": False})
+        tls.settings["deployment"]["admin"]["admin_listen"]["port"] = ports.take()
+        done = subprocess.run(tls.command("run"), capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 1 and "deployment.admin.admin_api_mtls: " in done.stderr, done.stderr

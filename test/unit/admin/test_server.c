@@ -82,7 +82,7 @@ static int setup(void **state)
     arena_init(&arena, NULL);
     a.server = admin_server_new(STR("Eclusa"));
     assert_non_null(a.server);
-    assert_true(admin_server_listen(a.server, &at, &api, &a, &arena, &err));
+    assert_true(admin_server_listen(a.server, &at, &api, &a, false, &arena, &err));
     arena_fini(&arena);
     world.t = &a.server->thread;
     timer_init(&world.tick, fixture_on_tick);

@@ -468,7 +468,11 @@ static const struct {
     {ETCD "tls: {cert: /nowhere, key: /nowhere}}}",
      "deployment.etcd.tls.cert: /nowhere cannot be read"},
     {"deployment: {admin: {https_admin: true}}",
-     "deployment.admin.https_admin: TLS for the Admin API is not there yet"},
+     "deployment.admin.https_admin: missing ssl cert for https admin "
+     "(admin_api_mtls.admin_ssl_cert and admin_ssl_cert_key)"},
+    {"deployment: {admin: {https_admin: true, admin_api_mtls: {admin_ssl_cert: /nowhere, "
+     "admin_ssl_cert_key: /etc/hostname}}}",
+     "deployment.admin.admin_api_mtls.admin_ssl_cert: /nowhere cannot be read"},
     {"deployment: {admin: {admin_listen: {ip: x}}}",
      "deployment.admin.admin_listen.ip: \"x\" is not an IP address"},
     {"deployment: {admin: {admin_key: [{key: a}, {key: '', role: viewer}]}}",
