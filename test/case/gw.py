@@ -49,8 +49,6 @@ class FreePorts:
 
 
 ports = FreePorts()
-# A loopback address of this run, for ports that have a certain number.
-HERE = f"127.9.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 
 
 class Gateway:

@@ -7,7 +7,7 @@ from glob import glob
 
 import pytest
 
-from gw import HERE, KEY
+from gw import KEY, ports
 from peer import ROOT
 
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```", re.S | re.M)
@@ -36,7 +36,8 @@ def run(gw, upstream, script):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: os.path.basename(page).removesuffix(".more.md"))
 def test_example(make_gw, upstream, page):
-    gw = make_gw(apisix={"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9443}]}})
+    port = ports.take()
+    gw = make_gw(apisix={"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}]}})
     upstream.on("*").replies.append(echo)
     with open(page, encoding="utf-8") as f:
         blocks = BLOCK.findall(f.read())
@@ -44,7 +45,7 @@ def test_example(make_gw, upstream, page):
     output = ""
     for kind, text in blocks:
         if kind == "sh":
-            output = run(gw, upstream, text)
+            output = run(gw, upstream, text).replace(f":{port}", ":9443")
             continue
         for line in text.splitlines():
             assert line in output.splitlines(), f"{line!r} is not in the output:\n{output}"

@@ -2,7 +2,7 @@
 """redirect: where a client is sent, and when it is not."""
 import pytest
 
-from gw import HERE
+from gw import ports
 
 pytestmark = [pytest.mark.asan]
 
@@ -43,14 +43,16 @@ def test_no_match_goes_on(bench):
 
 @pytest.mark.quick
 @pytest.mark.parametrize("sections, port", [
-    ({"apisix": {"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9443}]}}}, ":9443"),
+    ({"apisix": {"ssl": {"enable": True}}}, "its own"),
     ({"plugin_attr": {"redirect": {"https_port": 8443}}}, ":8443"),
     ({"plugin_attr": {"redirect": {"https_port": 443}}}, ""),
     ({"plugin_attr": {"redirect": {"https_port": 0}}}, ""),
-    ({"apisix": {"ssl": {"enable": True, "listen": [{"ip": HERE, "port": 9445}]}}}, ":9445"),
     ({"apisix": {"ssl": {"enable": False}}}, ""),
 ])
 def test_http_to_https(make_gw, upstream, sections, port):
+    if port == "its own":
+        number = ports.take()
+        port, sections["apisix"]["ssl"]["listen"] = f":{number}", [{"ip": "127.0.0.1", "port": number}]
     gw = make_gw(**sections)
     gw.route("/*", upstream, {"redirect": {"http_to_https": True, "ret_code": 302}})
     for method, status in (("GET", 301), ("HEAD", 301), ("POST", 308)):
