@@ -433,8 +433,8 @@ static void on_live(void *arg, bool live)
         c->reply->status = 0;
         reply_error(c, 504,
                     "the change is stored at revision %" PRId64
-                    ", but not every worker serves it after %d ms",
-                    c->revision, LIVE_MS);
+                    ", but not every worker serves it after %" PRId64 " ms",
+                    c->revision, c->admin->live_ms);
     }
     call_end(c);
 }
@@ -447,7 +447,7 @@ static void call_task(void *arg, struct keeper *keeper)
     if (c->reply->status == 0)
         call_run(c);
     if (c->revision && c->wait_live)
-        keeper_when_live(keeper, LIVE_MS, on_live, c);
+        keeper_when_live(keeper, c->admin->live_ms, on_live, c);
     else
         call_end(c);
 }
@@ -586,6 +586,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
     admin->stream = config->stream;
     admin->whole = config->whole;
     admin->prefix = arena_str(&admin->arena, config->prefix);
+    admin->live_ms = config->live_ms ? config->live_ms : LIVE_MS;
     admin->access = access_new(config, &admin->arena);
     while (config->plugins && config->plugins[n])
         n++;

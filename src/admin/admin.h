@@ -23,12 +23,13 @@ struct admin_config {
     const struct settings_admin_key *keys; /* none, with key_required: nobody gets in */
     size_t nkeys;
     bool key_required;
-    struct cidr_list allow;              /* allow_admin; empty: nobody but local peers */
-    bool cors;                           /* enable_admin_cors */
-    bool v3;                             /* admin_api_version is v3 */
-    bool stream;                         /* apisix.proxy_mode has stream */
-    bool whole;                          /* the keeper's store is one of store/whole.h */
-    struct str prefix;                   /* of keys as they are shown: "/apisix" */
+    struct cidr_list allow; /* allow_admin; empty: nobody but local peers */
+    bool cors;              /* enable_admin_cors */
+    bool v3;                /* admin_api_version is v3 */
+    bool stream;            /* apisix.proxy_mode has stream */
+    bool whole;             /* the keeper's store is one of store/whole.h */
+    struct str prefix;      /* of keys as they are shown: "/apisix" */
+    int64_t live_ms;        /* how long a write waits for all workers to serve it; 0: 5 s */
     const struct plugin *const *plugins; /* NULL-ended: those that are enabled; must live on */
 };
 

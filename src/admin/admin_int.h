@@ -17,6 +17,7 @@ struct admin {
     struct access *access;
     bool cors, v3, stream;
     bool whole; /* the store is given whole: documents are not written one by one */
+    int64_t live_ms;
     struct str prefix;
     const struct plugin **plugins; /* by priority, largest first; NULL-ended */
 };

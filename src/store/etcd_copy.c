@@ -201,7 +201,9 @@ static bool batch_write(struct etcd_copy *c, const struct store_batch *batch, in
     bool ok = run(c, SQL_BEGIN) && etcd_seen_take(&c->seen, batch, c->revision);
 
     for (size_t i = 0; i < batch->n && ok; i++)
-        ok = item_write(c, &batch->items[i]);
+        ok = etcd_seen_item(&c->seen, &batch->items[i], batch->whole) &&
+             item_write(c, &batch->items[i]);
+    ok = ok && etcd_seen_taken(&c->seen, batch);
     sqlite3_bind_int64(c->stmt[SQL_STATE], 1, batch->revision);
     sqlite3_bind_int64(c->stmt[SQL_STATE], 2, now);
     ok = ok && run(c, SQL_STATE) && run(c, SQL_COMMIT);

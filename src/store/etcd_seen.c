@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-enum { TRIM_EVERY = 128, BUSY_MS = 2000 };
+enum { TRIM_EVERY = 128, AGE_EVERY_MS = 600000, BUSY_MS = 2000 };
 #define KEEP_CHANGES 10000
 #define KEEP_AGE_MS  (INT64_C(90) * 86400 * 1000)
 
@@ -74,9 +74,9 @@ bool etcd_seen_open(struct etcd_seen *s, sqlite3 *db, int64_t revision)
                  "UPDATE seen_floor SET revision = CASE WHEN ?2 THEN ?1 ELSE max(revision, ?1) END",
                  &s->floor) ||
         !prepare(db,
-                 "DELETE FROM seen WHERE n <= (SELECT max(n) FROM seen) - ?1 OR time < ?2"
-                 " RETURNING revision",
+                 "DELETE FROM seen WHERE n <= (SELECT max(n) FROM seen) - ?1 RETURNING revision",
                  &s->trim) ||
+        !prepare(db, "DELETE FROM seen WHERE time < ?1 RETURNING revision", &s->age) ||
         !prepare(db, "DELETE FROM seen", &s->drop))
         return false;
     sqlite3_stmt *first = NULL;
@@ -95,20 +95,22 @@ void etcd_seen_close(struct etcd_seen *s)
     sqlite3_finalize(s->add);
     sqlite3_finalize(s->floor);
     sqlite3_finalize(s->trim);
+    sqlite3_finalize(s->age);
     sqlite3_finalize(s->drop);
-    s->value = s->add = s->floor = s->trim = s->drop = NULL;
+    s->value = s->add = s->floor = s->trim = s->age = s->drop = NULL;
 }
 
-static bool item_add(struct etcd_seen *s, const struct store_item *item, bool whole,
-                     int64_t time_ms)
+bool etcd_seen_item(struct etcd_seen *s, const struct store_item *item, bool whole)
 {
+    if (s->skip)
+        return true;
     bind(s->value, 1, item->key);
     struct str before = sqlite3_step(s->value) == SQLITE_ROW ? column(s->value, 0) : STR_NONE;
     bool ok = true;
 
     if (before.p || item->value.p) {
         sqlite3_bind_int64(s->add, 1, item->modified);
-        sqlite3_bind_int64(s->add, 2, time_ms);
+        sqlite3_bind_int64(s->add, 2, s->now_ms);
         sqlite3_bind_int64(s->add, 3, whole);
         bind(s->add, 4, item->key);
         bind(s->add, 5, before);
@@ -119,38 +121,57 @@ static bool item_add(struct etcd_seen *s, const struct store_item *item, bool wh
     return ok;
 }
 
-static bool trim(struct etcd_seen *s, int64_t time_ms)
+/* Steps a deletion; *gone: the newest revision that it took. */
+static bool run_deletion(sqlite3_stmt *st, int64_t *gone)
 {
-    int64_t age_ms = s->keep.age_ms, gone = 0;
     int rc;
 
-    sqlite3_bind_int64(s->trim, 1, s->keep.changes);
-    sqlite3_bind_int64(s->trim, 2, age_ms ? time_ms - age_ms : 0);
-    while ((rc = sqlite3_step(s->trim)) == SQLITE_ROW) {
-        int64_t revision = sqlite3_column_int64(s->trim, 0);
-        gone = revision > gone ? revision : gone;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        int64_t revision = sqlite3_column_int64(st, 0);
+        *gone = revision > *gone ? revision : *gone;
     }
-    sqlite3_reset(s->trim);
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE;
+}
+
+static bool trim(struct etcd_seen *s, int64_t time_ms)
+{
+    int64_t gone = 0;
+
     s->until_trim = TRIM_EVERY;
-    return rc == SQLITE_DONE && floor_set(s, gone, false);
+    sqlite3_bind_int64(s->trim, 1, s->keep.changes);
+    if (!run_deletion(s->trim, &gone))
+        return false;
+    /* That one looks at every row. */
+    if (s->keep.age_ms > 0 && time_ms - s->aged_ms > AGE_EVERY_MS) {
+        sqlite3_bind_int64(s->age, 1, time_ms - s->keep.age_ms);
+        if (!run_deletion(s->age, &gone))
+            return false;
+        s->aged_ms = time_ms;
+    }
+    return gone == 0 || floor_set(s, gone, false);
 }
 
 bool etcd_seen_take(struct etcd_seen *s, const struct store_batch *batch, int64_t revision)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t time_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-    bool first = revision == 0, rebuilt = batch->revision < revision, ok = true;
 
-    if (first || rebuilt || s->keep.changes == 0)
-        return run(s->drop) && floor_set(s, batch->revision, true);
-    for (size_t i = 0; i < batch->n && ok; i++)
-        ok = item_add(s, &batch->items[i], batch->whole, time_ms);
+    clock_gettime(CLOCK_REALTIME, &t);
+    s->now_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    /* The first state of all, one of an etcd that was rebuilt, or nobody wants it. */
+    s->skip = revision == 0 || batch->revision < revision || s->keep.changes == 0;
+    return !s->skip || (run(s->drop) && floor_set(s, batch->revision, true));
+}
+
+bool etcd_seen_taken(struct etcd_seen *s, const struct store_batch *batch)
+{
+    if (s->skip)
+        return true;
     /* What was missed cannot be told apart any more. */
-    if (ok && batch->whole && batch->n > 0)
-        ok = floor_set(s, batch->revision, false);
+    if (batch->whole && batch->n > 0 && !floor_set(s, batch->revision, false))
+        return false;
     s->until_trim -= (int64_t)batch->n;
-    return ok && (s->until_trim > 0 || trim(s, time_ms));
+    return s->until_trim > 0 || trim(s, s->now_ms);
 }
 
 /* ---- Reading -----------------------------------------------------------------------------------

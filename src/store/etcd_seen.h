@@ -12,16 +12,20 @@
  */
 
 struct etcd_seen {
-    sqlite3_stmt *value, *add, *floor, *trim, *drop;
+    sqlite3_stmt *value, *add, *floor, *trim, *age, *drop;
     struct store_keep keep;
-    int64_t until_trim;
+    int64_t until_trim, aged_ms, now_ms;
+    bool skip; /* this batch */
 };
 
 /* Makes the tables when they are missing: nothing was seen before `revision`. False: no use. */
 bool etcd_seen_open(struct etcd_seen *s, sqlite3 *db, int64_t revision);
 void etcd_seen_close(struct etcd_seen *s);
-/* Before the batch is taken into the copy, which is at `revision`. False: the disk. */
+/* A batch begins, and the copy is at `revision`; then each of its items, just before it is taken
+ * into the copy; then the batch is over. False: the disk. */
 bool etcd_seen_take(struct etcd_seen *s, const struct store_batch *batch, int64_t revision);
+bool etcd_seen_item(struct etcd_seen *s, const struct store_item *item, bool whole);
+bool etcd_seen_taken(struct etcd_seen *s, const struct store_batch *batch);
 
 /* ---- Reading: on a connection of its own, on another thread ----
  */

@@ -647,14 +647,50 @@ static void test_store_fails(void **state)
     admin_reply_free(reply);
 }
 
+/* ---- Waiting for the workers ----
+ */
+
+static void one_worker(void *arg, struct keeper *keeper)
+{
+    (void)arg;
+    keeper_workers(keeper, 1);
+}
+
+/* A worker that takes nothing: the write is made, and said to be, but not served in time. */
+static void test_not_live_in_time(void **state)
+{
+    struct place *p = *state;
+    struct admin_config with = config;
+
+    with.live_ms = 20;
+    configure(p, &with);
+    keeper_post(p->keeper, one_worker, NULL);
+    struct admin_reply *reply = ask(p, "PUT", "upstreams/1?wait=live", "{" NODES "}");
+    expect("late", reply, 504,
+           ERROR("the change is stored at revision 1, but not every worker serves it after 20 ms"));
+    assert_true(str_eq(reply->content_type, STR("application/json")));
+    admin_reply_free(reply);
+    reply = ask(p, "GET", "upstreams/1", NULL);
+    expect("stored", reply, 200, NULL);
+    admin_reply_free(reply);
+    keeper_taken(p->keeper, 0, UINT64_MAX);
+    reply = ask(p, "PUT", "upstreams/1?wait=live", "{" NODES "}");
+    expect("live", reply, 200, NULL);
+    admin_reply_free(reply);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),        TEST(test_ids),       TEST(test_bodies),   TEST(test_paths),
-        TEST(test_references),  TEST(test_consumers), TEST(test_catalog),  TEST(test_pages),
-        TEST(test_filters),     TEST(test_times),     TEST(test_big_body), TEST(test_keys),
-        TEST(test_no_keys),     TEST(test_addresses), TEST(test_headers),  TEST(test_older_version),
-        TEST(test_store_fails),
+        TEST(test_life),          TEST(test_not_live_in_time),
+        TEST(test_ids),           TEST(test_bodies),
+        TEST(test_paths),         TEST(test_references),
+        TEST(test_consumers),     TEST(test_catalog),
+        TEST(test_pages),         TEST(test_filters),
+        TEST(test_times),         TEST(test_big_body),
+        TEST(test_keys),          TEST(test_no_keys),
+        TEST(test_addresses),     TEST(test_headers),
+        TEST(test_older_version), TEST(test_store_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

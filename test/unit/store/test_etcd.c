@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "store/echo.h"
 #include "store/etcd_copy.h"
+#include "store/etcd_seen.h"
 #include "store/etcd_wire.h"
 
 static struct arena arena;
@@ -384,6 +385,99 @@ static void test_copy_without_a_disk(void **state)
     etcd_copy_close(c);
 }
 
+/* ---- What the watch has seen ----
+ */
+
+static void assert_seen(struct etcd_seen_reader *r, struct store_past_query q, const char *want)
+{
+    struct store_past past;
+    char text[512] = "";
+    bool whole;
+
+    etcd_seen_begin(r, &q);
+    while (etcd_seen_next(r, &past, &whole)) {
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof(text) - n, "%d%s:%.*s:%.*s>%.*s ", (int)past.revision,
+                 whole ? "w" : "", STR_ARG(past.key), past.before.p ? (int)past.before.n : 1,
+                 past.before.p ? past.before.p : "~", past.after.p ? (int)past.after.n : 1,
+                 past.after.p ? past.after.p : "~");
+    }
+    etcd_seen_end(r);
+    assert_string_equal(text, want);
+}
+
+static void apply_whole(struct etcd_copy *c, int64_t revision, const struct store_item *item)
+{
+    struct store_batch *b = store_batch_new();
+
+    if (item)
+        store_batch_add(b, item);
+    b->revision = revision;
+    b->whole = true;
+    etcd_copy_apply(c, b);
+    store_batch_free(b);
+}
+
+/* All that was seen is there with what was before; complete above the floor. */
+static void test_seen(void **state)
+{
+    static const struct store_past_query all = {.prefix = {"", 0}, .until = INT64_MAX};
+    static const struct store_item changes[] = {
+        {STR("/routes/1"), STR("{2}"), 2, 7}, {STR("/routes/3"), STR("{3}"), 8, 8},
+        {STR("/routes/2"), STR_NONE, 0, 9},   {STR("/routes/none"), STR_NONE, 0, 10},
+        {STR("/routes/3"), STR(""), 8, 11},
+    };
+    static const struct store_item missed = {STR("/routes/1"), STR("{9}"), 2, 20};
+    static const struct store_keep few = {.changes = 2}, none = {.changes = 0};
+    struct str err = STR_NONE;
+    struct etcd_copy *c = copy_open("seen");
+
+    (void)state;
+    apply(c, 6, first, 4);
+    struct etcd_seen_reader *r = etcd_seen_reader_open(etcd_copy_path(c), &arena, &err);
+    assert_non_null(r);
+    /* The first state is no change. */
+    assert_seen(r, all, "");
+    assert_int_equal(etcd_seen_floor(r), 6);
+    apply(c, 11, changes, 5);
+    assert_seen(r, all,
+                "11:/routes/3:{3}> 9:/routes/2:{}>~ 8:/routes/3:~>{3} 7:/routes/1:{1}>{2} ");
+    assert_seen(r, (struct store_past_query){.prefix = STR("/routes/3"), .until = INT64_MAX},
+                "11:/routes/3:{3}> 8:/routes/3:~>{3} ");
+    assert_seen(r, (struct store_past_query){.prefix = STR(""), .after = 7, .until = 9},
+                "9:/routes/2:{}>~ 8:/routes/3:~>{3} ");
+    /* Compared and found alike: nothing was missed. */
+    apply_whole(c, 12, NULL);
+    assert_int_equal(etcd_seen_floor(r), 6);
+    apply_whole(c, 21, &missed);
+    assert_int_equal(etcd_seen_floor(r), 21);
+    assert_seen(r, (struct store_past_query){.prefix = STR(""), .after = 12, .until = INT64_MAX},
+                "20w:/routes/1:{2}>{9} ");
+    etcd_copy_close(c);
+
+    c = copy_open("seen");
+    assert_int_equal(etcd_seen_floor(r), 21);
+    etcd_copy_keep(c, &few);
+    apply(c, 30, &(struct store_item){STR("/a"), STR("1"), 30, 30}, 1);
+    apply(c, 31, &(struct store_item){STR("/a"), STR("2"), 30, 31}, 1);
+    for (int i = 32; i < 200; i++)
+        apply(c, i, &(struct store_item){STR("/a"), STR("2"), 30, i}, 1);
+    /* Dropped from time to time; the floor says so. */
+    assert_true(etcd_seen_floor(r) >= 100);
+    assert_seen(r, (struct store_past_query){.prefix = STR(""), .after = 0, .until = 99}, "");
+    etcd_copy_keep(c, &none);
+    apply(c, 300, &(struct store_item){STR("/a"), STR("3"), 30, 300}, 1);
+    assert_seen(r, all, "");
+    assert_int_equal(etcd_seen_floor(r), 300);
+    /* An etcd that was rebuilt begins anew. */
+    etcd_copy_keep(c, &few);
+    apply_whole(c, 5, &(struct store_item){STR("/a"), STR("4"), 4, 4});
+    assert_int_equal(etcd_seen_floor(r), 5);
+    assert_seen(r, all, "");
+    etcd_seen_reader_close(r);
+    etcd_copy_close(c);
+}
+
 /* ---- Our own writes ----------------------------------------------------------------------------
  */
 
@@ -436,11 +530,17 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_requests),    TEST(test_ranges_of_keys),
-        TEST(test_range_reply), TEST(test_replies_that_are_none),
-        TEST(test_transaction), TEST(test_watch_messages),
-        TEST(test_errors),      TEST(test_copy),
-        TEST(test_echo),        TEST(test_copy_without_a_disk),
+        TEST(test_requests),
+        TEST(test_ranges_of_keys),
+        TEST(test_range_reply),
+        TEST(test_replies_that_are_none),
+        TEST(test_transaction),
+        TEST(test_watch_messages),
+        TEST(test_errors),
+        TEST(test_copy),
+        TEST(test_seen),
+        TEST(test_echo),
+        TEST(test_copy_without_a_disk),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
