@@ -58,11 +58,12 @@ static bool is_host(const char *name)
 static bool take_record(const struct reader *r, const uint8_t *data, size_t n,
                         struct srv_answer *out)
 {
+    size_t used;
     char *name;
 
-    if (n < 7 || name_at(r, data + 6, &name) != n - 6)
+    if (n < 7 || !(used = name_at(r, data + 6, &name)))
         return false;
-    if (out->n < SRV_MAX && is_host(name)) {
+    if (used == n - 6 && out->n < SRV_MAX && is_host(name)) {
         struct str target = str_make(name, strlen(name));
         char *copy = str_dup(target);
         for (size_t i = 0; i < target.n; i++)
@@ -73,7 +74,7 @@ static bool take_record(const struct reader *r, const uint8_t *data, size_t n,
                                                      .port = (uint16_t)number(data + 4, 2)};
     }
     ares_free_string(name);
-    return true;
+    return used == n - 6;
 }
 
 static bool take_resource(struct reader *r, struct srv_answer *out)
