@@ -208,6 +208,18 @@ def test_outlives_a_restart(whole, upstream):
     assert statuses(whole, "/a") == [401]
 
 
+@pytest.mark.quick
+def test_a_guard_that_is_gone_closes(whole, upstream):
+    accepted(whole, {"routes": [route(upstream, "/a", plugins={"key-auth": {}}), route(upstream, "/b", id="b")]}, "1")
+    assert statuses(whole, "/a", "/b") == [401, 200]
+    whole.config(plugins=["cors"]).restart()
+    assert statuses(whole, "/a", "/b") == [503, 200]
+    assert [e["key"] for e in whole.control("/v1/eclusa/config").json["limited"]] == ["/routes/r1"]
+    assert error(put(whole, {"routes": [route(upstream, "/a", plugins={"key-auth": {}})]}, "2")) == "unknown plugin [key-auth]"
+    whole.config(plugins=["cors", "key-auth"]).restart()
+    assert statuses(whole, "/a", "/b") == [401, 200]
+
+
 def test_documents_are_compared_with_each_other(whole):
     """And not with those that they replace: a key, or a plugin of a global rule, may change hands."""
     def config(key_of, rule):
