@@ -65,6 +65,11 @@ struct lua_vm *lua_vm_of(lua_State *L)
     return vm;
 }
 
+size_t lua_vm_bytes(const struct lua_vm *vm)
+{
+    return vm->used;
+}
+
 static void on_steps(lua_State *L, lua_Debug *ar);
 
 void lua_vm_spend(lua_State *L, size_t steps, bool look)
@@ -317,10 +322,11 @@ void lua_vm_settle(struct lua_vm **at)
     vm->owner = NULL;
     lj.settop(vm->L, 0);
     vm->limit = SIZE_MAX;
-    if (vm->used < STATE_BYTES / 2)
+    if (vm->used < STATE_BYTES)
         return;
     lj.gc(vm->L, LUA_GCCOLLECT, 0);
-    if (vm->used < STATE_BYTES)
+    /* So that the next collection is not the next call's. */
+    if (vm->used < STATE_BYTES / 4 * 3)
         return;
     lua_vm_free(vm);
     *at = NULL;

@@ -49,6 +49,8 @@ struct lua_vm *lua_vm_new(lua_CFunction index, lua_CFunction newindex);
 /* NULL is fine. */
 void lua_vm_free(struct lua_vm *vm);
 struct lua_vm *lua_vm_of(lua_State *L);
+/* Bytes that it holds. */
+size_t lua_vm_bytes(const struct lua_vm *vm);
 /* Calls f, which finds arg as its first argument, protected and within a call's bounds. False: the
  * message is on top of the stack. */
 bool lua_vm_call(struct lua_vm *vm, lua_CFunction f, void *arg);

@@ -7,8 +7,10 @@
 #include "exchange/worker.h"
 
 enum {
-    LINES = 5,       /* of errors in the log, for a worker and second */
-    VAR_STEPS = 200, /* that reading or setting a variable counts as */
+    STATE_BYTES = 2 << 20, /* a state that holds more is made anew after a change of the
+                              configuration: it may hold functions that have gone with it */
+    LINES = 5,             /* of errors in the log, for a worker and second */
+    VAR_STEPS = 200,       /* that reading or setting a variable counts as */
 };
 
 /* vars.NAME, and the options and the context, whose few members are variables too. */
@@ -110,11 +112,18 @@ static bool may_say(struct lua_errors *e, int64_t now_ms)
 /* False: it failed, and `what` with the reason is in the log. */
 static bool run(struct exchange *ex, struct call *c, struct str what, const char *verb)
 {
+    uint64_t version = ex->hold->snapshot->version;
     struct lua_errors *errors = &ex->worker->lua_errors;
     struct lua_vm **at = &ex->worker->lua;
 
-    if (!*at)
+    if (*at && version > ex->worker->lua_version && lua_vm_bytes(*at) > STATE_BYTES) {
+        lua_vm_free(*at);
+        *at = NULL;
+    }
+    if (!*at) {
+        ex->worker->lua_version = version;
         *at = lua_vm_new(vars_index, vars_newindex);
+    }
     if (!*at)
         return false;
     (*at)->owner = ex;

@@ -89,6 +89,7 @@ struct worker {
     struct time_cache time_local, time_iso8601;
     struct log_buffer *access; /* NULL: no access log */
     struct lua_vm *lua;        /* NULL: no Lua has been called yet */
+    uint64_t lua_version;      /* of the snapshot that it was made for */
     struct lua_errors {
         int64_t since_ms; /* lines of the log are counted from then on */
         unsigned lines, unsaid;
