@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """deployment.role: who serves requests, who has the Admin API, and which store each may have."""
+import signal
 import subprocess
 
 import pytest
@@ -22,6 +23,8 @@ def test_control_plane_and_data_plane(etcd, make_gw, upstream):
     assert len(data.control("/v1/eclusa/config").json["workers"]) == 2
     assert data.control("/v1/route/1").json["key"] == "/apisix/routes/1"
     wire.wait_until("the data plane to probe it", lambda: data.control("/v1/healthcheck/routes/1").json["nodes"])
+    control.process.send_signal(signal.SIGHUP)
+    assert control.admin("PUT", "routes/2", {"uri": "/b", "upstream": {"nodes": {upstream.node: 1}}}).status == 201
     control.restart()
     assert control.control("/v1/healthcheck/routes/1").json["nodes"] == [], "it is not the one that sends requests there"
     assert control.admin("GET", "routes/1").status == 200
