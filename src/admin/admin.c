@@ -296,9 +296,21 @@ static bool wait_parse(struct call *c)
     return true;
 }
 
+static bool dry_parse(struct call *c)
+{
+    struct str dry = query_arg(c, STR("dry_run"));
+
+    if (dry.p && !str_eq(dry, STR("true")) && !str_eq(dry, STR("false"))) {
+        reply_error(c, 400, "invalid argument dry_run: should be true or false");
+        return false;
+    }
+    c->dry |= str_eq(dry, STR("true"));
+    return true;
+}
+
 bool call_arguments(struct call *c)
 {
-    return c->verb == VERB_GET || (ttl_parse(c) && wait_parse(c));
+    return c->verb == VERB_GET || (ttl_parse(c) && wait_parse(c) && dry_parse(c));
 }
 
 static void call_run(struct call *c)

@@ -39,6 +39,7 @@ struct call {
     struct str who, peer;               /* name of the key; address, absent: a local peer */
     struct str if_match, if_none_match; /* absent: not said */
     bool wait_live;                     /* answered when every worker serves the change */
+    bool dry;                           /* everything but the writing */
     int64_t ttl_s;                      /* 0: none */
     enum verb verb;
     struct str collection;

@@ -256,10 +256,10 @@ void change_refuse(struct call *c, enum store_status status, struct str err)
 void changes_commit(struct call *c)
 {
     struct str err = STR_NONE;
-    enum store_status status = changes_write(c, c->method, NULL, &err);
+    enum store_status status = c->dry ? STORE_OK : changes_write(c, c->method, NULL, &err);
 
     if (status == STORE_OK)
-        change_answer(c, false);
+        change_answer(c, c->dry);
     else
         change_refuse(c, status, err);
 }

@@ -183,6 +183,10 @@ void configs_put(struct call *c)
     struct store *store = keeper_store(c->keeper);
     struct str text = store_whole_text(store);
 
+    if (c->dry) {
+        reply_error(c, 400, "dry_run: a whole configuration is checked by POST configs/validate");
+        return;
+    }
     if (!c->digest.p) {
         reply_error(c, 400, "missing digest header");
         return;

@@ -21,7 +21,6 @@ struct rollback {
     int64_t to;
     enum kind kind; /* KIND_COUNT: all */
     struct str id, prefix;
-    bool dry;
     struct trie *by_key; /* struct was */
     struct was *all, **last;
     json_t *kept; /* the documents, which live as long as the changes */
@@ -257,7 +256,7 @@ static void done_reply(struct rollback *r, json_t *changes)
     json_t *body = json_pack("{sIsIso}", "revision", (json_int_t)revision, "rolled_back_to",
                              (json_int_t)r->to, "changes", changes);
 
-    if (r->dry)
+    if (r->c->dry)
         json_object_set_new(body, "dry_run", json_true());
     reply_json(r->c, 200, body);
 }
@@ -271,7 +270,7 @@ static void changes_make(struct rollback *r)
     if (c->changes->n > 0 && !all_check(r))
         return;
     json_t *shown = past_show_changes(c, c->changes);
-    if (!r->dry && c->changes->n > 0) {
+    if (!r->c->dry && c->changes->n > 0) {
         struct str how = arena_printf(c->a, "rollback to %" PRId64, r->to);
         enum store_status status = changes_write(c, how, &failed, &err);
         if (status != STORE_OK) {
@@ -286,7 +285,7 @@ static void changes_make(struct rollback *r)
 
 void rollback_post(struct call *c)
 {
-    struct rollback r = {.c = c, .dry = str_eq(query_arg(c, STR("dry_run")), STR("true"))};
+    struct rollback r = {.c = c};
 
     if (!body_parse(&r) || !range_check(&r) || !past_read(&r))
         return;

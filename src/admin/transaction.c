@@ -10,7 +10,6 @@ struct transaction {
     struct call *c;
     struct call *subs;
     size_t n;
-    bool dry;
 };
 
 /* ---- Operations --------------------------------------------------------------------------------
@@ -118,12 +117,12 @@ static void answer(struct transaction *t)
 
     for (size_t i = 0; i < t->n; i++) {
         struct call *sub = &t->subs[i];
-        change_answer(sub, t->dry);
+        change_answer(sub, t->c->dry);
         json_array_append_new(
             results, json_pack("{siso}", "status", sub->reply->status, "body",
                                json_loadb(sub->reply->body.p, sub->reply->body.n, 0, NULL)));
     }
-    if (t->dry)
+    if (t->c->dry)
         body = json_pack("{sbsoso}", "dry_run", 1, "results", results, "changes",
                          past_show_changes(c, c->changes));
     else
@@ -218,7 +217,7 @@ static bool body_check(struct call *c)
 
 void transaction_post(struct call *c)
 {
-    struct transaction t = {.c = c, .dry = str_eq(query_arg(c, STR("dry_run")), STR("true"))};
+    struct transaction t = {.c = c};
 
     if (!body_check(c))
         return;
@@ -229,7 +228,7 @@ void transaction_post(struct call *c)
     for (size_t i = 0; i < t.n; i++)
         sub_init(&t, &t.subs[i]);
     /* Deletions first, so that what belongs to a document goes before something takes its place. */
-    if (prepare(&t, true) && prepare(&t, false) && together_check(&t) && (t.dry || write_all(&t)))
+    if (prepare(&t, true) && prepare(&t, false) && together_check(&t) && (c->dry || write_all(&t)))
         answer(&t);
     changes_free(c->changes, c->keeper);
     c->changes = NULL;

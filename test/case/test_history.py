@@ -427,6 +427,23 @@ def test_transaction_dry_run(gw, upstream):
 
 
 @pytest.mark.quick
+def test_dry_runs_of_single_writes(gw):
+    gw.put("upstreams/1", NODES)
+    gw.put("routes/1", {"uri": "/a", "upstream_id": "1"})
+    before, newest = state(gw), history(gw)[0]["revision"]
+    for method, path, body, status in (
+            ("PUT", "upstreams/1", {**NODES, "desc": "d"}, 200), ("PUT", "upstreams/2", NODES, 201),
+            ("POST", "upstreams", NODES, 201), ("PATCH", "routes/1", {"desc": "d"}, 200), ("DELETE", "routes/1", None, 200),
+            ("DELETE", "upstreams/1", None, 400), ("PUT", "routes/2", {"uri": "/b", "upstream_id": "x"}, 400),
+            ("DELETE", "upstreams/9", None, 404)):
+        reply = gw.admin(method, f"{path}?dry_run=true", body)
+        assert reply.status == status and reply.headers.get("X-Eclusa-Revision") is None, reply
+    assert state(gw) == before and history(gw)[0]["revision"] == newest
+    assert gw.admin("PUT", "upstreams/1?dry_run=yes", NODES).status == 400
+    assert at(gw.admin("PUT", "upstreams/1?dry_run=false", NODES)) == newest + 1, "not even a revision was taken"
+
+
+@pytest.mark.quick
 def test_bodies_of_transactions(gw):
     for body in (None, {}, [], {"operations": []}, {"operations": {}}, {"operations": [], "x": 1}, b"7"):
         assert gw.admin("POST", "eclusa/transactions", body).status == 400, body
@@ -675,6 +692,8 @@ def test_refused_where_there_is_no_history(make_gw):
     reply = transact(gw, ("PUT", "upstreams/1", NODES))
     assert reply.status == 400 and "written as a whole" in reply.json["error_msg"]
     assert gw.admin("PUT", "upstreams/1?ttl=5", NODES).status == 400
+    reply = gw.admin("PUT", "configs?dry_run=true", {"upstreams": [{"id": "1", **NODES}]}, headers={"X-Digest": "1"})
+    assert reply.status == 400 and "configs/validate" in reply.json["error_msg"]
 
 
 # ---- etcd alone
