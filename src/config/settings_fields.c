@@ -272,7 +272,8 @@ static const struct field http_rows[] = {
     {"access_log_format", FIELD_STR, AT(access_log_format), .def = ACCESS_FORMAT,
      .doc = "A line, with variables."},
     {"access_log_format_escape", FIELD_ENUM, AT(escape), .names = escapes, .def = "\"default\"",
-     .doc = "How variables are escaped in it."},
+     .doc =
+         "How variables are escaped in it; none is as default, so that no client forges a line."},
     {"keepalive_timeout", MEASURE, AT(keepalive_timeout), .def = "\"60s\"",
      .doc = "How long an idle client connection is kept; 0: not at all."},
     {"client_header_timeout", MEASURE, AT(client_header_timeout), .def = "\"60s\"",
