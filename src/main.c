@@ -582,6 +582,17 @@ static void stop(struct program *p)
     stop_logs(p);
 }
 
+/* No worker runs yet, but the keeper does, and plugins may have threads of their own: what they
+ * look at goes with the process. */
+static void leave_start(struct program *p)
+{
+    if (p->keeper)
+        keeper_end(p->keeper);
+    stop_plugins(p);
+    stop_logs(p);
+    _exit(1);
+}
+
 static int command_run(struct program *p)
 {
     sigset_t signals;
@@ -596,11 +607,8 @@ static int command_run(struct program *p)
     p->config.peers = peers_new();
     pthread_mutex_init(&p->publishing, NULL);
     if (!set_config(p) || !start_plugins(p) || !start_keeper(p) || !start_workers(p) ||
-        !start_prober(p) || !start_admin(p)) {
-        /* No worker runs yet; plugins may have threads of their own. */
-        stop_plugins(p);
-        return 1;
-    }
+        !start_prober(p) || !start_admin(p))
+        leave_start(p);
     serve(p, &signals);
     stop(p);
     return 0;
