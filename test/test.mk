@@ -51,6 +51,12 @@ test: deps
 check:
 	@$(PYTHON) tools/test check
 
+# Changes of all kinds beneath load, with the thread sanitizer looking on.
+.PHONY: storm
+storm:
+	@$(MAKE) --no-print-directory VARIANT=tsan
+	STORM_SECONDS=20 ECLUSA_BIN=$(CURDIR)/$(B)/tsan/eclusa $(PYTHON) -m pytest -q test/case/test_changes_storm.py
+
 lint:
 	@$(PYTHON) tools/lint
 

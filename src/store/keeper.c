@@ -326,6 +326,7 @@ static int64_t chores_run(struct keeper *k, int64_t *patience)
     } else if (k->trim) {
         malloc_trim(0);
         k->trim = false;
+        k->dropped = 0;
     }
     return rest;
 }

@@ -30,7 +30,8 @@ struct keeper {
     struct echo own, doubtful;
     struct trie *unknown_kinds; /* the thread's: collections that were said to be ignored */
     unsigned nunknown;
-    bool trim; /* the thread's: much memory comes free with the configuration before this */
+    unsigned dropped; /* the thread's: documents deleted since memory was given back last */
+    bool trim;        /* the thread's: much memory comes free with the configuration before this */
     int64_t expiry_wait; /* the thread's: no expired document is looked for before then (monotonic
                             ms); 0: at once */
     bool running;        /* the first snapshot is made */

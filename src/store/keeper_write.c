@@ -10,6 +10,9 @@
 /* ---- Writing -----------------------------------------------------------------------------------
  */
 
+/* So many deleted documents are worth a walk through the free memory (some 10 ms). */
+enum { DROPPED_MANY = 5000 };
+
 static void applied(struct keeper *k, struct keeper_write *w, const struct store_write *stored)
 {
     for (size_t i = 0; i < w->n; i++) {
@@ -21,7 +24,9 @@ static void applied(struct keeper *k, struct keeper_write *w, const struct store
         if (!c->tried)
             builder_apply(k->builder, c->kind, c->id, w->revision, c->value);
         c->tried = false;
+        k->dropped += !c->value;
     }
+    k->trim |= k->dropped >= DROPPED_MANY;
     builder_revision(k->builder, w->revision);
     keeper_publish(k);
 }

@@ -110,7 +110,8 @@ static void tell(struct secrets *s, const struct entry *e, json_t *value, struct
 {
     struct secret_news *news = mem_alloc(sizeof(*news));
 
-    *news = (struct secret_news){.value = json_incref(value),
+    /* A copy: the thread that is told counts its own references. */
+    *news = (struct secret_news){.value = json_deep_copy(value),
                                  .why = value ? NULL : str_dup(why),
                                  .uri = str_dup(str_of(e->uri))};
     s->changed(s->arg, news);

@@ -66,8 +66,8 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_GET] = "SELECT key, value, created, modified, seq FROM document WHERE key = ?1",
     /* Only numbers are sorted here: the index on key has them, the values stay where they are. */
-    [SQL_LIST] = "SELECT seq FROM document WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)"
-                 " ORDER BY seq",
+    /* Two bounds as they are: with an OR in it SQLite would read the index to its end. */
+    [SQL_LIST] = "SELECT seq FROM document WHERE key >= ?1 AND key < ?2 ORDER BY seq",
     [SQL_AT] = "SELECT key, value, created, modified FROM document WHERE seq = ?1",
     [SQL_INSERT] = "INSERT INTO document (key, created, modified, expires, value)"
                    " VALUES (?1, ?2, ?2, ?3, ?4)",
@@ -190,7 +190,10 @@ static bool rows_find(struct sqlite *s, struct str prefix, struct rows *rows)
     arena_init(&a, NULL);
     struct str end = sqlite_prefix_end(&a, prefix);
     sqlite_bind(st, 1, prefix);
-    sqlite_bind_maybe(st, 2, end);
+    if (end.p)
+        sqlite_bind(st, 2, end);
+    else
+        sqlite3_bind_zeroblob(st, 2, 0); /* any blob is behind any text */
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         if (rows->n == rows->cap) {
             rows->cap = rows->cap ? rows->cap * 2 : 64;
