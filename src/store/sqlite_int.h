@@ -36,7 +36,7 @@ struct sqlite {
     int64_t revision; /* last one given out */
     struct store_keep keep;
     int64_t past_changes, past_bytes; /* in table change */
-    int64_t past_oldest;              /* time of its first row; INT64_MAX: it is empty */
+    int64_t past_first, past_oldest;  /* number and time of its first row; INT64_MAX: it is empty */
     int64_t soonest;                  /* see store_ops.next_expiry */
     int lock;                         /* data_dir/lock, held by flock */
     bool listing;                     /* inside a list: no other transaction can begin */

@@ -39,11 +39,10 @@ static bool oldest(struct sqlite *s, int64_t *n, int64_t *time_ms, bool *mark)
 
 static void oldest_measure(struct sqlite *s)
 {
-    int64_t n;
     bool mark;
 
-    if (!oldest(s, &n, &s->past_oldest, &mark))
-        s->past_oldest = INT64_MAX;
+    if (!oldest(s, &s->past_first, &s->past_oldest, &mark))
+        s->past_first = s->past_oldest = INT64_MAX;
 }
 
 bool sqlite_past_open(struct sqlite *s)
@@ -93,8 +92,10 @@ bool sqlite_past_add(struct sqlite *s, const struct store_write *w, size_t i, st
         return false;
     s->past_changes++;
     s->past_bytes += bytes;
-    if (s->past_oldest > now_ms)
+    if (s->past_first == INT64_MAX) {
+        s->past_first = number_first(w->revision) + (int64_t)i;
         s->past_oldest = now_ms;
+    }
     return true;
 }
 
@@ -111,15 +112,9 @@ bool sqlite_past_trim(struct sqlite *s, int64_t now_ms)
 {
     sqlite3_stmt *st = s->stmt[SQL_TRIM];
 
-    while (is_beyond(s, now_ms)) {
-        int64_t n, time_ms;
-        bool mark;
+    while (is_beyond(s, now_ms) && s->past_first >> PLACE_BITS <= s->revision) {
         int rc;
-        if (!oldest(s, &n, &time_ms, &mark))
-            return false;
-        if (n >> PLACE_BITS == s->revision + 1)
-            break;
-        sqlite3_bind_int64(st, 1, number_last(n >> PLACE_BITS));
+        sqlite3_bind_int64(st, 1, number_last(s->past_first >> PLACE_BITS));
         while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
             s->past_changes--;
             s->past_bytes -= sqlite3_column_int64(st, 0);

@@ -138,7 +138,6 @@ def test_pages_and_filters(gw):
     assert gw.admin("GET", "eclusa/history?kind=things").status == 404
 
 
-@pytest.mark.quick
 def test_secrets_are_masked(gw):
     consumer = {"username": "jack", "plugins": {"key-auth": {"key": "the-first-key"}}}
     gw.put("consumers", consumer)
@@ -157,7 +156,6 @@ def test_secrets_are_masked(gw):
     assert "{eclusa" not in text
 
 
-@pytest.mark.quick
 def test_a_viewer_may_look(gw):
     gw.put("upstreams/1", NODES)
     assert gw.admin("GET", "eclusa/history", key=VIEWER).status == 200
@@ -426,7 +424,6 @@ def test_transaction_dry_run(gw, upstream):
     assert state(gw) == before and gw.get("/a", {"apikey": "k1"}).status == 200
 
 
-@pytest.mark.quick
 def test_dry_runs_of_single_writes(gw):
     gw.put("upstreams/1", NODES)
     gw.put("routes/1", {"uri": "/a", "upstream_id": "1"})
@@ -443,7 +440,6 @@ def test_dry_runs_of_single_writes(gw):
     assert at(gw.admin("PUT", "upstreams/1?dry_run=false", NODES)) == newest + 1, "not even a revision was taken"
 
 
-@pytest.mark.quick
 def test_bodies_of_transactions(gw):
     for body in (None, {}, [], {"operations": []}, {"operations": {}}, {"operations": [], "x": 1}, b"7"):
         assert gw.admin("POST", "eclusa/transactions", body).status == 400, body
@@ -507,7 +503,6 @@ def test_a_thousand_at_once(lite, upstream):
 # ---- Preconditions
 
 
-@pytest.mark.quick
 def test_preconditions(gw):
     def put(headers, body=None, method="PUT"):
         return gw.admin(method, "upstreams/1", body or (None if method == "DELETE" else NODES), headers=headers).status
