@@ -205,7 +205,7 @@ def test_passive(gw, pair):
     assert Counter(statuses(gw, 20)) == {200: 18, 500: 2}
     assert status_of(gw, pair[1]) in ("unhealthy", "mostly_unhealthy")
     assert probes(pair[0]) == 0, "a healthy one is not probed"
-    assert "by a request: status 500" in gw.log
+    wire.wait_until("the log to be written", lambda: "by a request: status 500" in gw.log)
     pair[1].rules.clear()
     wait_status(gw, pair[1], "healthy")
     assert probes(pair[1]) >= 2
@@ -220,7 +220,9 @@ def test_passive_connections(gw, make_upstream):
     gw.put("routes/1", {"uri": "/*", "upstream_id": 1})
     assert {gw.get("/x").status for _ in range(4)} == {200}     # by the retry on the other node
     assert status_of(gw, ups[1]) == "unhealthy"
-    assert gw.log.count("Connection refused), upstream") == 1, "it was tried once"
+    refused = lambda: gw.log.count("Connection refused), upstream")
+    wire.wait_until("the log to be written", refused)
+    assert refused() == 1, "it was tried once"
 
 
 def test_state_stays(gw, make_upstream):
