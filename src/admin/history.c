@@ -56,7 +56,9 @@ static bool is_wanted(const struct search *s, struct str key)
     struct str id;
     enum kind kind = document_kind(key, &id);
 
-    return (s->kind == KIND_COUNT || s->kind == kind) && (!s->id.p || str_eq(s->id, id));
+    /* In etcd there may be more than documents: the key that ids are made with, marks of APISIX. */
+    return kind < KIND_COUNT && (s->kind == KIND_COUNT || s->kind == kind) &&
+           (!s->id.p || str_eq(s->id, id));
 }
 
 static json_t *change_show(const struct search *s, const struct store_past *past)

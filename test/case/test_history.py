@@ -344,8 +344,8 @@ def test_made_together_and_gone_together(gw, upstream):
     assert gw.get("/a", {"apikey": "k"}).status == 200
     items = [gw.admin("GET", p).json for p in ("routes/1", "upstreams/u", "consumers/jack")]
     assert {(i["createdIndex"], i["modifiedIndex"]) for i in items} == {(at(made), at(made))}
-    entry = history(gw)[0]
-    assert entry["how"] == "transaction" and len(entry["changes"]) == 5
+    entry, *others = history(gw)
+    assert entry["how"] == "transaction" and len(entry["changes"]) == 5 and not others
 
     assert transact(gw, ("DELETE", "upstreams/u")).json["operation"] == 0
     gone = transact(gw, ("DELETE", "upstreams/u"), ("DELETE", "routes/1"), ("DELETE", "consumers/jack"))
