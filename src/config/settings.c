@@ -200,20 +200,27 @@ static bool add_entry(struct loader *l, const json_t *v, bool ipv6)
     return add_port(l, "apisix.node_listen", &entry, ipv6, false);
 }
 
+/* Where clients are served over TLS when nobody has said. */
+static const struct raw_listen tls_listen = {.port = 9443};
+
 static bool take_listen(struct loader *l, const struct raw_apisix *raw)
 {
     const json_t *v = raw->node_listen;
-    const struct raw_listen *with_tls = raw->ssl->listen.items;
+    bool asked = raw->ssl->listen.items != NULL;
+    const struct raw_listen *with_tls = asked ? raw->ssl->listen.items : &tls_listen;
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
-    size_t ntls = raw->ssl->enable ? raw->ssl->listen.n : 0;
+    size_t ntls = !raw->ssl->enable ? 0 : asked ? raw->ssl->listen.n : 1;
 
     l->s->listen = l->listen = arena_alloc(l->arena, 2 * (n + ntls) * sizeof(*l->listen));
     for (size_t i = 0; i < n; i++)
         if (!add_entry(l, json_is_array(v) ? json_array_get(v, i) : v, raw->enable_ipv6))
             return false;
+    unsigned plain = l->s->nlisten;
     for (size_t i = 0; i < ntls; i++)
         if (!add_port(l, "apisix.ssl.listen", &with_tls[i], raw->enable_ipv6, true))
             return false;
+    for (unsigned i = plain; i < l->s->nlisten; i++)
+        l->listen[i].unasked = !asked;
     return true;
 }
 
@@ -223,7 +230,7 @@ static bool take_sides(struct loader *l, const struct raw_apisix *raw)
     struct settings *s = l->s;
 
     s->control = (struct settings_side){
-        raw->enable_control, raw->control != NULL, {STR("127.0.0.1"), 9090, false}};
+        raw->enable_control, raw->control != NULL, {.ip = STR("127.0.0.1"), .port = 9090}};
     s->status = (struct settings_side){.on = raw->status != NULL, .asked = true};
     if (raw->control) {
         s->control.listen.port = (uint16_t)raw->control->port;

@@ -16,6 +16,7 @@ struct settings_address {
     struct str ip; /* IPv4 or IPv6 address as text, without brackets */
     uint16_t port;
     bool tls;
+    bool unasked; /* a default that another program may have taken: then it is left out */
 };
 
 /* apisix.ssl. */

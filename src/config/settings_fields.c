@@ -91,8 +91,8 @@ static const struct field ssl_listen_row = {.type = FIELD_OBJECT, .fields = &ssl
 static const struct field ssl_rows[] = {
     {"enable", FIELD_BOOL, AT(enable), .def = "true", .doc = "Serve clients over TLS."},
     {"listen", FIELD_LIST, AT(listen), .of = &ssl_listen_row, .max = 256,
-     .def = "[{\"port\":9443}]",
-     .doc = "Where: a list of `{ip, port}`. Without an ip: 0.0.0.0, and [::] with enable_ipv6."},
+     .doc = "Where: a list of `{ip, port}`. Without an ip: 0.0.0.0, and [::] with enable_ipv6. "
+            "Absent: port 9443, if that is free."},
     {"ssl_protocols", FIELD_STR, AT(protocols), .def = "\"TLSv1.2 TLSv1.3\"", .min = 1,
      .doc = "Versions spoken where an ssl has no ssl_protocols: of TLSv1.1, TLSv1.2, TLSv1.3. "
             "TLSv1.1 also needs `@SECLEVEL=0` in ssl_ciphers."},

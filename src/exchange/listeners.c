@@ -7,17 +7,42 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* What the settings ask for; NULL with a message. */
-static struct listen_addr *listen_addrs(const struct settings *s, struct arena *a, struct str *err)
+static bool has_addr(const struct listen_addr *list, unsigned n, const struct listen_addr *one)
 {
-    struct listen_addr *list = arena_zero(a, s->nlisten * sizeof(*list));
+    for (unsigned i = 0; i < n; i++)
+        if (list[i].tls == one->tls && memcmp(&list[i].addr, &one->addr, sizeof(one->addr)) == 0)
+            return true;
+    return false;
+}
 
+/* Nobody has asked for the address, and another program has it. */
+static bool is_spared(const struct listeners *l, const struct settings_address *at,
+                      const struct listen_addr *one, struct arena *a)
+{
+    struct str why;
+
+    if (!at->unasked || has_addr(l->list, l->n, one) || server_may_listen(&one->addr, a, &why))
+        return false;
+    log_warn("not served over TLS: %.*s (apisix.ssl.listen sets another address)", STR_ARG(why));
+    return true;
+}
+
+/* What the settings ask for, *n addresses; NULL with a message. */
+static struct listen_addr *listen_addrs(const struct listeners *l, const struct settings *s,
+                                        unsigned *n, struct arena *a, struct str *err)
+{
+    struct listen_addr *list = arena_zero(a, (s->nlisten + 1) * sizeof(*list));
+
+    *n = 0;
     for (unsigned i = 0; i < s->nlisten; i++) {
-        list[i].tls = s->listen[i].tls;
-        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &list[i].addr)) {
+        struct listen_addr *one = &list[*n];
+        *one = (struct listen_addr){.tls = s->listen[i].tls};
+        if (!addr_parse(s->listen[i].ip, s->listen[i].port, &one->addr)) {
             *err = arena_printf(a, "\"%.*s\" is not an address", STR_ARG(s->listen[i].ip));
             return NULL;
         }
+        if (!is_spared(l, &s->listen[i], one, a))
+            ++*n;
     }
     return list;
 }
@@ -25,19 +50,20 @@ static struct listen_addr *listen_addrs(const struct settings *s, struct arena *
 bool listeners_init(struct listeners *l, const struct settings *s, struct arena *a,
                     const char **setting, struct str *err)
 {
-    struct listen_addr *list = listen_addrs(s, a, err);
+    unsigned n;
+    struct listen_addr *list = listen_addrs(l, s, &n, a, err);
 
     *setting = "apisix.node_listen";
     if (!list)
         return false;
-    for (unsigned i = 0; i < s->nlisten; i++) {
+    for (unsigned i = 0; i < n; i++) {
         *setting = list[i].tls ? "apisix.ssl.listen" : "apisix.node_listen";
         if (!server_may_listen(&list[i].addr, a, err))
             return false;
     }
-    l->n = s->nlisten;
-    l->list = mem_array(l->n, sizeof(*list));
-    memcpy(l->list, list, l->n * sizeof(*list));
+    l->n = n;
+    l->list = mem_array(n, sizeof(*list));
+    memcpy(l->list, list, n * sizeof(*list));
     return true;
 }
 
@@ -48,14 +74,6 @@ void listeners_fini(struct listeners *l)
 }
 
 /* ---- Change ---- */
-
-static bool has_addr(const struct listen_addr *list, unsigned n, const struct listen_addr *one)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (list[i].tls == one->tls && memcmp(&list[i].addr, &one->addr, sizeof(one->addr)) == 0)
-            return true;
-    return false;
-}
 
 /* What is in one list and not in the other. */
 static unsigned addrs_less(const struct listen_addr *list, unsigned n,
@@ -114,8 +132,9 @@ static void log_listeners(const char *what, const struct listen_addr *list, unsi
 bool listeners_change(struct listeners *l, const struct settings *s, struct worker *const *workers,
                       unsigned nworkers, struct arena *a, struct str *err)
 {
-    struct listen_addr *list = listen_addrs(s, a, err);
-    struct listen_addr *add = arena_zero(a, s->nlisten * sizeof(*add));
+    unsigned n;
+    struct listen_addr *list = listen_addrs(l, s, &n, a, err);
+    struct listen_addr *add = arena_zero(a, (s->nlisten + 1) * sizeof(*add));
     struct listen_addr *drop = arena_zero(a, l->n * sizeof(*drop));
 
     if (!list)
@@ -123,8 +142,8 @@ bool listeners_change(struct listeners *l, const struct settings *s, struct work
     struct listen_change c = {
         .add = add,
         .drop = drop,
-        .nadd = addrs_less(list, s->nlisten, l->list, l->n, add),
-        .ndrop = addrs_less(l->list, l->n, list, s->nlisten, drop),
+        .nadd = addrs_less(list, n, l->list, l->n, add),
+        .ndrop = addrs_less(l->list, l->n, list, n, drop),
     };
     int *sockets = arena_zero(a, ((size_t)nworkers * c.nadd + 1) * sizeof(*sockets));
     if (!open_sockets(l, &c, nworkers, sockets, a, err))
@@ -133,8 +152,8 @@ bool listeners_change(struct listeners *l, const struct settings *s, struct work
         worker_listen(workers[i], &c, sockets + (size_t)i * c.nadd);
     log_listeners("listening on", c.add, c.nadd);
     log_listeners("no longer listening on", c.drop, c.ndrop);
-    l->list = mem_resize(l->list, s->nlisten * sizeof(*list));
-    memcpy(l->list, list, s->nlisten * sizeof(*list));
-    l->n = s->nlisten;
+    l->list = mem_resize(l->list, n * sizeof(*list));
+    memcpy(l->list, list, n * sizeof(*list));
+    l->n = n;
     return true;
 }

@@ -12,8 +12,9 @@ struct listeners {
     unsigned n;
 };
 
-/* The addresses of the settings, which nobody else may listen on yet. False with a message;
- * *setting names the one that asks for what cannot be. */
+/* The addresses of the settings, which nobody else may listen on yet; of those that nobody has
+ * asked for what is taken is left out, with a warning. False with a message; *setting names the one
+ * that asks for what cannot be. l is zeroed. */
 bool listeners_init(struct listeners *l, const struct settings *s, struct arena *a,
                     const char **setting, struct str *err);
 void listeners_fini(struct listeners *l);

@@ -172,3 +172,20 @@ def test_what_needs_a_restart_is_named(here):
     assert "config: apisix.node_listen has changed" not in here.log and "ssl" not in "".join(
         line for line in here.log.split("\n") if "has changed" in line)
     assert is_open(more)
+
+
+def test_a_default_port_that_is_taken_is_left_out(make_gw, upstream):
+    """Two gateways with ports of their own start side by side, though neither says where TLS is served."""
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind(("0.0.0.0", 9443))
+        taken.listen()
+    except OSError:
+        pass  # another program has it: as good
+    with taken:
+        gw = make_gw(apisix={"ssl": {"enable": True}, "enable_ipv6": False})
+        upstream.on("/").reply(200, "x")
+        gw.route("/", upstream)
+        assert gw.get("/").status == 200
+        assert "not served over TLS: " in gw.log and "apisix.ssl.listen sets another address" in gw.log
