@@ -140,6 +140,16 @@ struct str request_arg(struct exchange *ex, struct str name)
     return STR_NONE;
 }
 
+unsigned request_arg_count(struct exchange *ex, struct str name)
+{
+    struct str rest = ex->req.query, key, value;
+    unsigned n = 0;
+
+    while (query_next(&rest, &key, &value))
+        n += name_is(ex, key, name);
+    return n;
+}
+
 /* The query of the upstream's URI, without the argument. */
 void request_arg_remove(struct exchange *ex, struct str name)
 {

@@ -73,7 +73,9 @@ static const struct consumer *identify(struct exchange *ex, const struct key_aut
         *why = STR("Missing API key in request");
         return NULL;
     }
-    who = consumer_find(ex, plugin_name, key, &found);
+    /* Of two keys in the query neither counts, as in APISIX: the upstream might read the other. */
+    bool one = *in_header || request_arg_count(ex, c->query) == 1;
+    who = one ? consumer_find(ex, plugin_name, key, &found) : NULL;
     if (!who) {
         ex_log(ex, LOG_WARN, "failed to find consumer: invalid api key");
         *why = STR("Invalid API key in request");

@@ -173,6 +173,8 @@ void request_header_add(struct exchange *ex, struct str name, struct str value);
 void request_header_remove(struct exchange *ex, struct str name);
 /* First query argument of that name, percent-decoded; absent: p == NULL. */
 struct str request_arg(struct exchange *ex, struct str name);
+/* How many query arguments have that name. */
+unsigned request_arg_count(struct exchange *ex, struct str name);
 void request_arg_remove(struct exchange *ex, struct str name);
 /* First cookie of that name. */
 struct str request_cookie(struct exchange *ex, struct str name);

@@ -32,6 +32,8 @@ def test_key_in_header_or_query(users):
     ("/a", {"apikey": ""}, "Invalid API key in request"),
     ("/a?apikey=AUTH-ONE", {}, "Invalid API key in request"),
     ("/a?apikey=auth-one", {"apikey": "wrong"}, "Invalid API key in request"),
+    ("/a?apikey=auth-one&apikey=other", {}, "Invalid API key in request"),
+    ("/a?apikey=auth-one&x=1&api%6Bey=auth-one", {}, "Invalid API key in request"),
 ])
 def test_refusals(users, target, headers, why):
     r = users.get(users.route({"key-auth": {}}) + target, headers)
