@@ -113,6 +113,7 @@ struct exchange {
     struct head *req_trailers; /* NULL: none */
 
     /* what goes upstream */
+    uint64_t unsaid; /* bits of header_id: removed by a plugin, not to be written anew */
     const struct upstream *upstream;
     struct str up_uri, up_method, up_host; /* absent: as the client's */
     bool up_tls, up_tls_set;

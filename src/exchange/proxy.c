@@ -323,11 +323,16 @@ static struct str forwarded_for(struct exchange *ex)
     return str_make(p, size);
 }
 
-static struct str port_text(struct exchange *ex)
+/* The one that the client names, else the listener's: in front of it another may be mapped. */
+static struct str port_seen(struct exchange *ex)
 {
     char digits[8];
-    size_t n = u64_write(digits, sock_addr_port(&ex->from->local->sa));
+    struct str host;
+    uint16_t port = 0;
 
+    if (!uri_host_split(ex->req.host, &host, &port) || port == 0)
+        port = sock_addr_port(&ex->from->local->sa);
+    size_t n = u64_write(digits, port);
     return arena_str(&ex->arena, str_make(digits, n));
 }
 
@@ -336,13 +341,14 @@ static struct str scheme_seen(struct exchange *ex)
     return request_scheme(ex);
 }
 
+/* With the port, as the client wrote it. */
 static struct str host_seen(struct exchange *ex)
 {
-    return ex->host;
+    return ex->req.host.n ? ex->req.host : ex->host;
 }
 
 /* What the gateway says of the client's side, unless a trusted peer or a plugin has said it (what
- * others say was dropped; inventory §2.6). */
+ * others say was dropped; inventory §2.6), or a plugin wants it unsaid. */
 static const struct {
     enum header_id id;
     struct str name;
@@ -350,14 +356,14 @@ static const struct {
 } observed[] = {
     {HEADER_X_FORWARDED_PROTO, {"X-Forwarded-Proto", 17}, scheme_seen},
     {HEADER_X_FORWARDED_HOST, {"X-Forwarded-Host", 16}, host_seen},
-    {HEADER_X_FORWARDED_PORT, {"X-Forwarded-Port", 16}, port_text},
+    {HEADER_X_FORWARDED_PORT, {"X-Forwarded-Port", 16}, port_seen},
 };
 
 static void add_observed(struct exchange *ex, struct head *head)
 {
     for (size_t i = 0; i < sizeof(observed) / sizeof(*observed); i++) {
         struct str value = head_value(&ex->req.head, observed[i].id);
-        if (!value.p)
+        if (!value.p && !(ex->unsaid >> observed[i].id & 1))
             value = observed[i].seen(ex);
         if (value.n)
             add(head, observed[i].id, observed[i].name, value);

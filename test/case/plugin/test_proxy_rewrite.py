@@ -147,3 +147,11 @@ def test_next_request_of_the_connection(bench):
             w.request("GET", f"{base}/a?a={i}")
             assert w.response().status == 200
     assert [r.headers.get("X-A") for r in bench.up.requests[-3:]] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port"])
+def test_what_the_gateway_says_of_the_client_can_be_replaced_or_removed(bench, header):
+    assert bench.seen({header: "evil"}, proxy_rewrite={"headers": {"remove": ["X-Other"]}}).headers.get(header) not in (None, "evil")
+    assert header not in bench.seen({header: "evil"}, proxy_rewrite={"headers": {"remove": [header.lower()]}}).headers
+    assert header not in bench.seen(proxy_rewrite={"headers": {"set": {header: "$http_not_there"}}}).headers
+    assert bench.seen({header: "evil"}, proxy_rewrite={"headers": {"set": {header: "ours"}}}).headers.all(header) == ["ours"]
