@@ -110,6 +110,8 @@ def test_what_is_served_and_what_is_not(gw):
 def test_status(make_gw):
     port = ports.take()
     gw = make_gw(apisix={"status": {"port": port}})
+    # The ports are open a moment before the threads behind them serve.
+    wire.wait_until("the workers to serve", lambda: gw.control("/status/ready", port=port).status == 200)
     for path in ("/status", "/status/ready"):
         r = gw.control(path, port=port)
         assert (r.status, r.json) == (200, {"status": "ok"})
