@@ -197,6 +197,10 @@ enum reason client_tls_check(struct exchange *ex);
 
 /* ---- proxy.c: the upstream side ---- */
 
+/* What the upstream will get in X-Forwarded-Proto, -Host or -Port ("x_forwarded_proto")
+ * while nobody has said it; absent for other names, and after request_header_remove. APISIX:
+ * ngx_tpl.lua. */
+struct str forwarded_seen(struct exchange *ex, struct str variable);
 bool step_pick(struct exchange *ex);
 bool step_before(struct exchange *ex);
 bool step_send(struct exchange *ex);

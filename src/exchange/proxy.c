@@ -351,13 +351,21 @@ static struct str host_seen(struct exchange *ex)
  * others say was dropped; inventory §2.6), or a plugin wants it unsaid. */
 static const struct {
     enum header_id id;
-    struct str name;
+    struct str name, variable; /* the latter without its http_ */
     struct str (*seen)(struct exchange *ex);
 } observed[] = {
-    {HEADER_X_FORWARDED_PROTO, {"X-Forwarded-Proto", 17}, scheme_seen},
-    {HEADER_X_FORWARDED_HOST, {"X-Forwarded-Host", 16}, host_seen},
-    {HEADER_X_FORWARDED_PORT, {"X-Forwarded-Port", 16}, port_seen},
+    {HEADER_X_FORWARDED_PROTO, {"X-Forwarded-Proto", 17}, {"x_forwarded_proto", 17}, scheme_seen},
+    {HEADER_X_FORWARDED_HOST, {"X-Forwarded-Host", 16}, {"x_forwarded_host", 16}, host_seen},
+    {HEADER_X_FORWARDED_PORT, {"X-Forwarded-Port", 16}, {"x_forwarded_port", 16}, port_seen},
 };
+
+struct str forwarded_seen(struct exchange *ex, struct str variable)
+{
+    for (size_t i = 0; i < sizeof(observed) / sizeof(*observed); i++)
+        if (str_eq(variable, observed[i].variable) && !(ex->unsaid >> observed[i].id & 1))
+            return observed[i].seen(ex);
+    return STR_NONE;
+}
 
 static void add_observed(struct exchange *ex, struct head *head)
 {

@@ -222,7 +222,9 @@ static struct str header_var(struct exchange *ex, const struct head *head, struc
 
 static struct str v_http_(struct exchange *ex, struct str arg)
 {
-    return header_var(ex, &ex->req.head, arg);
+    struct str said = header_var(ex, &ex->req.head, arg);
+
+    return said.p ? said : forwarded_seen(ex, arg);
 }
 
 static struct str v_content_length(struct exchange *ex, struct str arg)

@@ -212,8 +212,16 @@ def test_original_forwarded_headers(gw, upstream):
     reply = gw.get("/", {"X-Forwarded-Host": "evil", "X-Forwarded-For": "1.2.3.4"})
     assert reply.headers.get("X-original-x-forwarded-host") == "evil"
     assert reply.headers.get("X-original-x-forwarded-for") == "1.2.3.4"
-    assert not reply.headers.get("X-http-x-forwarded-host")
-    assert upstream.requests[0].headers.get("X-Forwarded-Host") != "evil"
+    assert reply.headers.get("X-http-x-forwarded-host") == upstream.requests[0].headers.get("X-Forwarded-Host") != "evil"
+
+
+def test_routes_by_what_the_gateway_says_of_the_client(gw, upstream):
+    """As in APISIX: X-Forwarded-Proto, -Host and -Port are set before the match, over what nobody vouches for."""
+    by_vars(gw, upstream, plain=[["http_x_forwarded_proto", "==", "http"], ["http_x_forwarded_port", "==", "81"],
+                                 ["http_x_forwarded_host", "==", "a.example:81"]])
+    lies = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "X-Forwarded-Port": "1"}
+    assert routed(gw, "/", headers={"Host": "a.example:81", **lies}) == "plain"
+    assert routed(gw, "/", headers={"Host": "a.example:82", **lies}) == "rest"
 
 
 def test_client_that_leaves_while_the_match_waits(gw, upstream):
