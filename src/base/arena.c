@@ -66,6 +66,21 @@ void arena_fini(struct arena *a)
     arena_init(a, a->pool);
 }
 
+struct arena_rest arena_close(struct arena *a)
+{
+    struct arena_rest rest = {a->chunks, a->hooks};
+
+    arena_init(a, a->pool);
+    return rest;
+}
+
+void arena_rest_fini(const struct arena_rest *rest)
+{
+    struct arena a = {.chunks = rest->chunks, .hooks = rest->hooks};
+
+    arena_fini(&a);
+}
+
 static struct arena_chunk *chunk_new(struct arena *a, size_t payload)
 {
     size_t size = payload + sizeof(struct arena_chunk);

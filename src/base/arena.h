@@ -38,6 +38,12 @@ struct arena {
     size_t total;            /* bytes held in chunks */
 };
 
+/* What is left of an arena that gives out no more: enough to free it. */
+struct arena_rest {
+    struct arena_chunk *chunks;
+    struct arena_hook *hooks;
+};
+
 /* chunk_size 256 bytes or more; at most max_free chunks are kept. */
 void arena_pool_init(struct arena_pool *pool, size_t chunk_size, unsigned max_free);
 void arena_pool_fini(struct arena_pool *pool);
@@ -46,6 +52,11 @@ void arena_pool_fini(struct arena_pool *pool);
 void arena_init(struct arena *a, struct arena_pool *pool);
 /* Frees everything given out. */
 void arena_fini(struct arena *a);
+
+/* The arena is empty after it; what it gave out lives until arena_rest_fini. */
+struct arena_rest arena_close(struct arena *a);
+/* As arena_fini; pooled chunks go to the heap. The rest itself may be in the arena. */
+void arena_rest_fini(const struct arena_rest *rest);
 
 /* fn(arg) is called by arena_fini, before any memory goes, last registered first: for what is kept
  * outside of the arena but belongs to what is in it. */

@@ -53,7 +53,7 @@ static void resize(struct map *m, size_t cap)
 
 void map_add(struct map *m, uint64_t hash, void *value)
 {
-    if (m->n >= m->cap / 4 * 3)
+    if (m->n >= m->cap / 8 * 7)
         resize(m, m->cap ? m->cap * 2 : CAP_MIN);
     place(m, (uint32_t)hash, value);
     m->n++;

@@ -48,15 +48,37 @@ struct item *item_find(const struct builder *b, enum kind kind, struct str id)
     return map_get(&b->items[kind], hash_str(id), item_is, &id);
 }
 
+/* Without the padding behind the id: most are a cache line. */
+static size_t item_size(uint32_t id_length)
+{
+    return offsetof(struct item, id) + id_length;
+}
+
+/* Its memory alone. */
+static void item_forget(struct item *item)
+{
+    if (item_size(item->id_length) <= SLAB_MAX)
+        slab_give(item);
+    else
+        free(item);
+}
+
 struct item *item_get(struct builder *b, enum kind kind, struct str id)
 {
     struct item *item = item_find(b, kind, id);
 
     if (item)
         return item;
-    item = mem_alloc(sizeof(*item) + id.n);
-    *item = (struct item){
-        .kind = (unsigned char)kind, .slot = UPSTREAM_NONE, .id_length = (uint32_t)id.n};
+    size_t size = item_size((uint32_t)id.n);
+    item = size <= SLAB_MAX ? slab_take(&b->names, size) : mem_alloc(size);
+    item->object = NULL;
+    item->link = NULL;
+    item->dependants = NULL;
+    item->next_dirty = NULL;
+    item->slot = UPSTREAM_NONE;
+    item->id_length = (uint32_t)id.n;
+    item->kind = (unsigned char)kind;
+    item->dirty = false;
     memcpy(item->id, id.p, id.n);
     map_add(&b->items[kind], hash_str(id), item);
     return item;
@@ -67,7 +89,7 @@ void item_release(struct builder *b, struct item *item)
     if (item->object || item->link || item->dependants || item->dirty)
         return;
     map_remove(&b->items[item->kind], hash_str(item_id(item)), item);
-    free(item);
+    item_forget(item);
 }
 
 struct str builder_user(const struct builder *b, enum kind kind, struct str id, enum kind from)
@@ -138,18 +160,17 @@ static void edges_leave(struct builder *b, struct object *o)
         }
 }
 
-static struct object *object_new(struct builder *b, enum kind kind, struct item *item)
+static struct object *object_new(struct compile *c, struct item *item)
 {
-    struct arena arena;
+    struct builder *b = c->b;
 
-    arena_init(&arena, &b->objects);
-    if (b->sizes[kind] > OBJECT_CHUNK)
-        arena_reserve(&arena, b->sizes[kind]);
-    struct object *o = arena_zero(&arena, sizeof(*o));
-    o->arena = arena;
+    arena_init(&c->arena, &b->objects);
+    if (b->sizes[c->kind] > OBJECT_CHUNK)
+        arena_reserve(&c->arena, b->sizes[c->kind]);
+    struct object *o = arena_zero(&c->arena, sizeof(*o));
     o->born = b->version;
     o->item = item;
-    o->kind = (unsigned char)kind;
+    o->kind = (unsigned char)c->kind;
     o->websocket = -1;
     return o;
 }
@@ -163,14 +184,13 @@ static void object_free(void *p)
         site_release(o);
     if (o->upstream)
         tls_identity_put(o->upstream->identity);
-    struct arena arena = o->arena;
-    arena_fini(&arena);
+    arena_rest_fini(&o->rest);
 }
 
 /* Documents of a kind are often alike: the next one gets what this one took. */
 void arena_measure(size_t *size, const struct arena *a)
 {
-    size_t used = arena_used(a);
+    size_t used = arena_used(a) - sizeof(struct arena_chunk); /* arena_reserve adds it */
 
     used = used > OBJECT_MOST ? OBJECT_MOST : used;
     *size = used > *size ? used : *size - (*size - used) / 4;
@@ -178,7 +198,7 @@ void arena_measure(size_t *size, const struct arena *a)
 
 static void link_free(void *p)
 {
-    struct arena arena = *((struct link *)p)->arena;
+    struct arena arena = *(struct arena *)p;
 
     arena_fini(&arena);
 }
@@ -196,9 +216,9 @@ void link_drop(struct builder *b, struct link *l)
     if (!l->arena)
         return;
     if (l->born == b->version)
-        link_free(l);
+        link_free(l->arena);
     else
-        garbage_add(&b->dead, l, link_free, l->born);
+        garbage_add(&b->dead, l->arena, link_free, l->born);
 }
 
 /* ---- Documents ---- */
@@ -291,11 +311,15 @@ static struct object *compile_value(struct compile *c, struct item *item, const 
         compile_fail_schema(c, "%.*s", STR_ARG(err));
         return NULL;
     }
-    c->o = object_new(b, c->kind, item);
-    if (compile_doc(c, &doc)) {
-        arena_measure(&b->sizes[c->kind], &c->o->arena);
+    c->o = object_new(c, item);
+    bool good = compile_doc(c, &doc);
+    if (good && kinds[c->kind].identity)
+        plugin_set_settle(c);
+    if (good)
+        arena_measure(&b->sizes[c->kind], &c->arena);
+    c->o->rest = arena_close(&c->arena);
+    if (good)
         return c->o;
-    }
     edges_leave(b, c->o);
     object_free(c->o);
     return NULL;
@@ -544,6 +568,7 @@ struct builder *builder_new(const struct builder_env *env)
     b->router.with_params = env->router == ROUTER_URI_WITH_PARAMETER;
     list_init(&b->versions);
     slabs_init(&b->slabs);
+    slabs_init(&b->names);
     arena_pool_init(&b->objects, OBJECT_CHUNK, 256);
     arena_pool_init(&b->scratch, SCRATCH_CHUNK, 4);
     for (size_t i = 0; env->plugins[i]; i++) {
@@ -565,10 +590,10 @@ struct builder *builder_new_like(const struct builder *b)
 static void item_free(struct item *item)
 {
     if (item->link && item->link->arena)
-        link_free(item->link);
+        link_free(item->link->arena);
     if (item->object)
         object_free(item->object);
-    free(item);
+    item_forget(item);
 }
 
 static void free_text(void *arg, struct str key, enum trie_slot slot, void *value)
@@ -615,6 +640,7 @@ void builder_free(struct builder *b)
     trie_free(b->plugins);
     map_fini(&b->sets);
     slabs_fini(&b->slabs);
+    slabs_fini(&b->names);
     free(b->checked);
     free(b->slots);
     free(b->free_slots);

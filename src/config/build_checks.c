@@ -67,7 +67,7 @@ static bool header_split(struct str line, struct field_pair *out)
 static bool headers_compile(struct compile *c, const struct active_doc *d, struct checks *out)
 {
     const struct str *lines = d->headers.items;
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     struct field_pair *made = arena_zero(a, d->headers.n * sizeof(*made)), pair;
 
     for (size_t i = 0; i < d->headers.n; i++) {
@@ -90,7 +90,7 @@ static bool headers_compile(struct compile *c, const struct active_doc *d, struc
 static void active_compile(struct compile *c, const struct checks_doc *d, struct checks *out)
 {
     const struct active_doc *active = d->active;
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     const struct check_side_doc *healthy = side_or_default(c, active->healthy,
                                                            &model_active_healthy_fields);
     const struct check_side_doc *unhealthy = side_or_default(c, active->unhealthy,
@@ -117,7 +117,7 @@ static void active_compile(struct compile *c, const struct checks_doc *d, struct
 
 bool compile_checks(struct compile *c, const struct checks_doc *d, struct upstream *u)
 {
-    struct checks *out = arena_zero(&c->o->arena, sizeof(*out));
+    struct checks *out = arena_zero(&c->arena, sizeof(*out));
 
     active_compile(c, d, out);
     if (d->passive) {

@@ -27,7 +27,7 @@ static void claims_compile(struct compile *c, struct str username, struct str id
         n += entry_is_auth(&o->plugins->items[i]);
     if (n == 0)
         return;
-    o->claims = arena_zero(&o->arena, n * sizeof(*o->claims));
+    o->claims = arena_zero(&c->arena, n * sizeof(*o->claims));
     for (unsigned i = 0; i < object_nplugins(o); i++) {
         const struct plugin_use *use = &o->plugins->items[i].use;
         if (!use->plugin || !use->plugin->auth || use->disabled)
@@ -54,7 +54,7 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
         n += !entry_is_auth(&o->plugins->items[i]);
     if (n == 0)
         return 0;
-    uses = arena_alloc(&o->arena, n * sizeof(*uses));
+    uses = arena_alloc(&c->arena, n * sizeof(*uses));
     for (unsigned i = 0; i < object_nplugins(o); i++) {
         const struct plugin_entry *e = &o->plugins->items[i];
         if (entry_is_auth(e) || !e->use.plugin)
@@ -114,11 +114,11 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
 {
     struct object *o = c->o;
 
-    o->consumer = arena_zero(&o->arena, sizeof(*o->consumer));
-    o->consumer->username = arena_str(&o->arena, o->item ? c->id : d->username);
-    o->consumer->custom_id = label(&o->arena, d->head.labels, STR("custom_id"));
+    o->consumer = arena_zero(&c->arena, sizeof(*o->consumer));
+    o->consumer->username = arena_str(&c->arena, o->item ? c->id : d->username);
+    o->consumer->custom_id = label(&c->arena, d->head.labels, STR("custom_id"));
     if (d->group_id.p)
-        o->consumer->group_id = arena_str(&o->arena, d->group_id);
+        o->consumer->group_id = arena_str(&c->arena, d->group_id);
     compile_edge(c, EDGE_GROUP, KIND_CONSUMER_GROUP, d->group_id);
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
@@ -133,7 +133,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
 bool compile_credential(struct compile *c, const struct credential_doc *d)
 {
     struct object *o = c->o;
-    struct str id = arena_str(&o->arena, c->id), username, middle;
+    struct str id = arena_str(&c->arena, c->id), username, middle;
 
     str_cut(id, '/', &username, &id);
     str_cut(id, '/', &middle, &id);
@@ -150,7 +150,7 @@ bool compile_group(struct compile *c, const struct plugin_config_doc *d)
 {
     struct object *o = c->o;
 
-    o->group = arena_zero(&o->arena, sizeof(*o->group));
+    o->group = arena_zero(&c->arena, sizeof(*o->group));
     if (!compile_plugins(c, d->plugins))
         return false;
     o->group->nuses = uses_compile(c, &o->group->uses);

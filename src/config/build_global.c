@@ -165,8 +165,8 @@ bool compile_metadata(struct compile *c)
     /* The plugin's name is not part of what its table describes. */
     json_t *bare = json_copy((json_t *)(uintptr_t)c->value);
     json_object_del(bare, "id");
-    void *conf = arena_zero(&o->arena, p->metadata->size ? p->metadata->size : 1);
-    bool good = fields_parse(p->metadata, bare, conf, &o->arena, &err);
+    void *conf = arena_zero(&c->arena, p->metadata->size ? p->metadata->size : 1);
+    bool good = fields_parse(p->metadata, bare, conf, &c->arena, &err);
     json_decref(bare);
     if (!good)
         return compile_fail_schema(c, "%.*s", STR_ARG(err));

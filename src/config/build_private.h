@@ -80,7 +80,7 @@ struct site_name {
  * refers to changes, others take its place. */
 struct link {
     uint64_t born;
-    struct arena *arena; /* its own; NULL: the object's */
+    struct arena *arena; /* in itself; what the object's does not have; NULL: nothing */
     struct route_about about;
     struct route route; /* by its first URI */
 };
@@ -95,7 +95,7 @@ enum edge_kind {
 };
 
 struct object {
-    struct arena arena; /* holds the object itself */
+    struct arena_rest rest; /* holds the object itself */
     uint64_t born;
     struct item *item;          /* NULL: a trial */
     struct plugin_set *plugins; /* NULL: none */
@@ -164,6 +164,7 @@ struct builder {
     struct trie *plugins; /* by name */
     struct arena_pool objects, scratch;
     struct slabs slabs;           /* nodes that requests go through: together, in few pages */
+    struct slabs names;           /* items: in no gaps of the heap, which then could not go back */
     size_t sizes[KIND_COUNT];     /* what recent objects of a kind took */
     size_t set_size;              /* and sets of plugins */
     struct map sets;              /* of plugins that documents share, by their text */
@@ -213,6 +214,7 @@ struct compile {
     const json_t *value;
     struct arena scratch; /* the parsed document, messages */
     struct object *o;
+    struct arena arena;     /* the object's, closed when it is compiled */
     struct plugin_set *set; /* under way, and where its pieces come from */
     struct arena *set_arena;
     bool set_own; /* it is of no use to others */
@@ -233,6 +235,8 @@ bool compile_fail_schema(struct compile *c, const char *fmt, ...)
 
 /* Each fills c->o from a parsed document; false after compile_fail. */
 bool compile_plugins(struct compile *c, struct field_list plugins);
+/* A consumer or credential is compiled: of its plugins it keeps what must be released. */
+void plugin_set_settle(struct compile *c);
 /* An object gives up its plugins; NULL is fine. */
 void plugin_set_put(struct plugin_set *set);
 /* The chain of these plugins alone; NULL: no plugins that run. */
@@ -300,7 +304,7 @@ struct build {
 static inline struct build compile_build(struct compile *c, const json_t *conf)
 {
     return (struct build){
-        .arena = &c->o->arena, .scratch = &c->scratch, .resource = c->key, .conf = conf};
+        .arena = &c->arena, .scratch = &c->scratch, .resource = c->key, .conf = conf};
 }
 
 /* ---- Items, objects, links ---- */

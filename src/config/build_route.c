@@ -18,16 +18,17 @@ static struct str lower(struct arena *a, struct str s)
     return str_make(p, s.n);
 }
 
-static void hosts_compile(struct object *o, struct field_list hosts, struct str host)
+static void hosts_compile(struct compile *c, struct field_list hosts, struct str host)
 {
+    struct object *o = c->o;
     const struct str *in = hosts.n ? hosts.items : &host;
 
     o->nhosts = (unsigned)(hosts.n ? hosts.n : host.p != NULL);
     if (o->nhosts == 0)
         return;
-    o->hosts = arena_alloc(&o->arena, o->nhosts * sizeof(*o->hosts));
+    o->hosts = arena_alloc(&c->arena, o->nhosts * sizeof(*o->hosts));
     for (unsigned i = 0; i < o->nhosts; i++)
-        o->hosts[i] = lower(&o->arena, in[i]);
+        o->hosts[i] = lower(&c->arena, in[i]);
 }
 
 static bool methods_compile(struct compile *c, const struct route_doc *d, struct route *r)
@@ -49,7 +50,7 @@ static bool methods_compile(struct compile *c, const struct route_doc *d, struct
 
 static bool addrs_compile(struct compile *c, const struct route_doc *d, struct route_about *r)
 {
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     const struct str *in = d->remote_addrs.n ? d->remote_addrs.items : &d->remote_addr;
     unsigned n = (unsigned)(d->remote_addrs.n ? d->remote_addrs.n : d->remote_addr.p != NULL);
 
@@ -69,14 +70,14 @@ static void timeouts_compile(struct compile *c, const struct timeout_doc *d, str
 {
     if (!d)
         return;
-    struct timeouts *t = arena_alloc(&c->o->arena, sizeof(*t));
+    struct timeouts *t = arena_alloc(&c->arena, sizeof(*t));
     *t = (struct timeouts){compile_ms(d->connect), compile_ms(d->send), compile_ms(d->read)};
     r->timeouts = t;
 }
 
 static void uris_compile(struct compile *c, const struct route_doc *d, struct link *l)
 {
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     const struct str *in = d->uris.n ? d->uris.items : &d->uri;
     unsigned n = (unsigned)(d->uris.n ? d->uris.n : 1);
     struct str *uris = arena_alloc(a, n * sizeof(*uris));
@@ -99,7 +100,7 @@ void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct
 
     if (!id.p || !o->item)
         return;
-    o->edges[edge] = arena_alloc(&o->arena, sizeof(struct edge));
+    o->edges[edge] = arena_alloc(&c->arena, sizeof(struct edge));
     *o->edges[edge] = (struct edge){.from = o->item, .to = item_get(c->b, kind, id)};
 }
 
@@ -151,7 +152,7 @@ static bool filter_compile(struct compile *c, struct str source, struct route_ab
     case LUA_CHECK_OK:
         break;
     }
-    r->filter = lua_source_new(&c->o->arena, chunk, NULL, NULL);
+    r->filter = lua_source_new(&c->arena, chunk, NULL, NULL);
     return true;
 }
 
@@ -170,7 +171,7 @@ static bool refuse_script(struct compile *c, struct str script)
 bool compile_route(struct compile *c, const struct route_doc *d)
 {
     struct object *o = c->o;
-    struct link *l = arena_zero(&o->arena, sizeof(*l));
+    struct link *l = arena_zero(&c->arena, sizeof(*l));
     struct route_about *r = &l->about;
 
     o->link = l;
@@ -178,11 +179,11 @@ bool compile_route(struct compile *c, const struct route_doc *d)
     compile_edge(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
     compile_edge(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
     compile_edge(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
-    r->id = arena_str(&o->arena, c->id);
-    r->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
+    r->id = arena_str(&c->arena, c->id);
+    r->name = d->head.name.p ? arena_str(&c->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
     uris_compile(c, d, l);
-    hosts_compile(o, d->hosts, d->host);
+    hosts_compile(c, d->hosts, d->host);
     o->websocket = websocket_of(d->enable_websocket);
     o->off = d->status == 0;
     timeouts_compile(c, d->timeout, r);
@@ -198,11 +199,11 @@ bool compile_service(struct compile *c, const struct service_doc *d)
 {
     struct object *o = c->o;
 
-    o->service = arena_zero(&o->arena, sizeof(*o->service));
+    o->service = arena_zero(&c->arena, sizeof(*o->service));
     compile_edge(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
-    o->service->id = arena_str(&o->arena, c->id);
-    o->service->name = d->head.name.p ? arena_str(&o->arena, d->head.name) : STR_NONE;
-    hosts_compile(o, d->hosts, STR_NONE);
+    o->service->id = arena_str(&c->arena, c->id);
+    o->service->name = d->head.name.p ? arena_str(&c->arena, d->head.name) : STR_NONE;
+    hosts_compile(c, d->hosts, STR_NONE);
     o->websocket = websocket_of(d->enable_websocket);
     return (!d->upstream || compile_upstream(c, d->upstream)) && compile_plugins(c, d->plugins) &&
            refuse_script(c, d->script);
@@ -274,14 +275,29 @@ static bool chain_merge(struct link *l, struct arena *a, struct object *const so
     return open;
 }
 
+/* An arena in itself; with room for so much: no larger than that. */
+static struct arena *link_arena(struct builder *b, size_t room)
+{
+    struct arena arena, *a;
+
+    arena_init(&arena, &b->objects);
+    if (room > 0)
+        arena_reserve(&arena, sizeof(arena) + room);
+    a = arena_alloc(&arena, sizeof(arena));
+    *a = arena;
+    return a;
+}
+
 /* A lone source lends its own chain to all its routes. */
-static bool link_chain(struct link *l, struct object *o)
+static bool link_chain(struct builder *b, struct link *l, struct object *o)
 {
     struct object *sources[SOURCES];
     unsigned n = link_sources(o, sources);
 
+    if (n > 1 && !l->arena)
+        l->arena = link_arena(b, 0);
     if (n != 1)
-        return n == 0 || chain_merge(l, l->arena ? l->arena : &o->arena, sources, n);
+        return n == 0 || chain_merge(l, l->arena, sources, n);
     l->route.chain = plugin_set_chain(sources[0]->plugins);
     for (unsigned i = 0; i < sources[0]->plugins->n; i++)
         if (entry_is_closed(&sources[0]->plugins->items[i]))
@@ -309,15 +325,12 @@ static bool upstream_named(const struct object *o, uint32_t *slot, bool *missing
 /* A further link of an object whose first one is in use. */
 static struct link *link_again(struct builder *b, struct object *o)
 {
-    struct arena arena;
+    struct arena *a = link_arena(b, sizeof(struct link));
+    struct link *l = arena_alloc(a, sizeof(*l));
 
-    arena_init(&arena, &b->objects);
-    arena_reserve(&arena, sizeof(struct link) + sizeof(struct arena));
-    struct link *l = arena_alloc(&arena, sizeof(*l));
     *l = *o->link;
     l->born = b->version;
-    l->arena = arena_alloc(&arena, sizeof(arena));
-    *l->arena = arena;
+    l->arena = a;
     return l;
 }
 
@@ -353,7 +366,7 @@ static struct link *link_make(struct builder *b, struct object *o)
     r->upstream = UPSTREAM_NONE;
     if (!upstream_named(o, &r->upstream, &missing) && service)
         upstream_named(service, &r->upstream, &missing);
-    bool open = link_chain(l, o);
+    bool open = link_chain(b, l, o);
     r->broken = (uint16_t)link_broken(o, open, missing);
     return l;
 }

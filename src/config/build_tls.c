@@ -90,7 +90,7 @@ static bool identities_compile(struct compile *c, const struct ssl_doc *d, struc
 {
     const struct str *certs = d->certs.items, *keys = d->keys.items;
     size_t n = d->certs.n + 1;
-    struct tls_identity **list = arena_zero(&c->o->arena, n * sizeof(*list));
+    struct tls_identity **list = arena_zero(&c->arena, n * sizeof(*list));
 
     site->tls.identities = list;
     for (size_t i = 0; i < n; i++) {
@@ -107,7 +107,7 @@ static bool identities_compile(struct compile *c, const struct ssl_doc *d, struc
 static bool skip_compile(struct compile *c, const struct ssl_client_doc *client, struct site *site)
 {
     const struct str *patterns = client->skip.items;
-    struct regex **list = arena_zero(&c->o->arena, client->skip.n * sizeof(*list));
+    struct regex **list = arena_zero(&c->arena, client->skip.n * sizeof(*list));
     struct regex_error err;
 
     site->skip = list;
@@ -156,7 +156,7 @@ static struct hash128 context_of(struct compile *c, const struct site *site)
 
 static void name_compile(struct compile *c, struct str name)
 {
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     struct site_name *out = &c->o->names[c->o->nnames];
     bool wildcard = name.n && name.p[0] == '*';
 
@@ -181,9 +181,9 @@ static bool site_compile(struct compile *c, const struct ssl_doc *d)
     const struct str *names = d->sni.p ? &d->sni : d->snis.items;
     size_t n = d->sni.p ? 1 : d->snis.n;
     const int *versions = d->protocols.items;
-    struct site *site = o->site = arena_zero(&o->arena, sizeof(*site));
+    struct site *site = o->site = arena_zero(&c->arena, sizeof(*site));
 
-    site->id = arena_str(&o->arena, c->id);
+    site->id = arena_str(&c->arena, c->id);
     if (d->certs.n != d->keys.n)
         return compile_fail(c, "mismatched number of certs and keys");
     if (!identities_compile(c, d, site) || (d->client && !client_compile(c, d->client, site)))
@@ -193,7 +193,7 @@ static bool site_compile(struct compile *c, const struct ssl_doc *d)
     site->tls.context = context_of(c, site);
     if (d->status == 0)
         return true;
-    o->names = arena_zero(&o->arena, n * sizeof(*o->names));
+    o->names = arena_zero(&c->arena, n * sizeof(*o->names));
     for (size_t i = 0; i < n; i++)
         name_compile(c, names[i]);
     return true;
@@ -202,7 +202,7 @@ static bool site_compile(struct compile *c, const struct ssl_doc *d)
 bool compile_ssl(struct compile *c, const struct ssl_doc *d)
 {
     if (c->strict) { /* references are followed when it is served */
-        c->o->site = arena_zero(&c->o->arena, sizeof(*c->o->site));
+        c->o->site = arena_zero(&c->arena, sizeof(*c->o->site));
         return check(c, d) && (!d->client || skip_compile(c, d->client, c->o->site));
     }
     if (d->type == SSL_SERVER)

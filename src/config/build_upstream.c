@@ -57,7 +57,7 @@ struct node_in {
 
 static void node_fill(struct compile *c, const struct node_in *in, bool tls, struct node *out)
 {
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     uint16_t own = tls ? 443 : 80;
     struct str host = in->host;
     struct cidr address;
@@ -141,7 +141,7 @@ static bool service_compile(struct compile *c, const struct upstream_doc *d, str
         return compile_fail(c, "invalid port %.*s", STR_ARG(port));
     if (port.p)
         in.port = (int64_t)number;
-    u->nodes = arena_zero(&c->o->arena, sizeof(*u->nodes));
+    u->nodes = arena_zero(&c->arena, sizeof(*u->nodes));
     u->nnodes = 1;
     node_fill(c, &in, u->tls, u->nodes);
     u->discovered = !u->nodes->is_ip;
@@ -157,7 +157,7 @@ static bool nodes_compile(struct compile *c, const struct upstream_doc *d, struc
         return service_compile(c, d, u);
     if (n == 0)
         return true; /* 503 for each request */
-    u->nodes = arena_zero(&c->o->arena, n * sizeof(*u->nodes));
+    u->nodes = arena_zero(&c->arena, n * sizeof(*u->nodes));
     return json_is_array(d->nodes) ? nodes_from_array(c, d->nodes, u->tls, u)
                                    : nodes_from_map(c, d->nodes, u->tls, u);
 }
@@ -283,7 +283,7 @@ static bool tls_compile(struct compile *c, const struct upstream_doc *d, struct 
     if (!tls)
         return true;
     if (tls->client_cert_id.p) {
-        u->identity_id = arena_str(&c->o->arena, tls->client_cert_id);
+        u->identity_id = arena_str(&c->arena, tls->client_cert_id);
         compile_edge(c, EDGE_SSL, KIND_SSL, tls->client_cert_id);
     }
     if (!tls->client_cert.p)
@@ -321,7 +321,7 @@ static bool retry_compile(struct compile *c, const struct upstream_doc *d, struc
 {
     if (!d->retry_on)
         return true;
-    struct retry_on *r = arena_zero(&c->o->arena, sizeof(*r));
+    struct retry_on *r = arena_zero(&c->arena, sizeof(*r));
     const int64_t *statuses = d->retry_on->statuses.items;
     const int *methods = d->retry_on->methods.items;
     for (size_t i = 0; i < d->retry_on->statuses.n; i++)
@@ -349,7 +349,7 @@ static bool warm_up_compile(struct compile *c, const struct upstream_doc *d, str
     if (in->interval > in->window)
         return compile_fail(c, "warm_up_conf.interval can't be greater than "
                                "warm_up_conf.slow_start_time_seconds");
-    struct warm_up *w = arena_zero(&c->o->arena, sizeof(*w));
+    struct warm_up *w = arena_zero(&c->arena, sizeof(*w));
     w->window_ms = compile_ms((double)in->window);
     w->interval_ms = compile_ms((double)in->interval);
     w->grace_ms = in->grace ? compile_ms((double)in->grace) : 0;
@@ -412,7 +412,7 @@ static void no_checks(struct compile *c, struct upstream *u)
 
 bool compile_upstream(struct compile *c, const struct upstream_doc *d)
 {
-    struct arena *a = &c->o->arena;
+    struct arena *a = &c->arena;
     struct upstream *u = arena_zero(a, sizeof(*u));
 
     c->o->upstream = u;

@@ -190,10 +190,16 @@ static bool meta_compile(struct trial *t)
     return !d->pre_function.p || pre_function_compile(t, meta);
 }
 
-/* A consumer's own configuration is left alone. NULLs are fine. */
+/* Not a consumer's own configuration. NULL is fine. */
+static bool plugin_releases(const struct plugin *p, enum kind kind)
+{
+    return p && p->release && !(kinds[kind].identity && p->consumer);
+}
+
+/* NULLs are fine. */
 static void plugin_release(const struct plugin *p, enum kind kind, void *conf)
 {
-    if (conf && p && p->release && !(kinds[kind].identity && p->consumer))
+    if (conf && plugin_releases(p, kind))
         p->release(conf);
 }
 
@@ -336,7 +342,7 @@ static bool set_text(const struct compile *c, struct hash128 *text)
 
 static void set_new(struct compile *c, unsigned n)
 {
-    struct arena arena, *a = &c->o->arena;
+    struct arena arena, *a = &c->scratch; /* an identity's: see set_settle */
     struct set_share *share = NULL;
 
     if (!kinds[c->kind].identity) {
@@ -353,8 +359,30 @@ static void set_new(struct compile *c, unsigned n)
     set->share = share;
     set->kind = (unsigned char)c->kind;
     c->set = c->o->plugins = set;
-    c->set_arena = a;
+    c->set_arena = share ? a : &c->arena;
     c->set_own = !share;
+}
+
+/* Of an identity's set only what is to be released is needed once it is compiled: most have
+ * nothing, and there are many. */
+void plugin_set_settle(struct compile *c)
+{
+    const struct plugin_set *set = c->o->plugins;
+    unsigned n = 0;
+
+    c->o->plugins = NULL;
+    for (unsigned i = 0; set && i < set->n; i++)
+        n += plugin_releases(set->items[i].use.plugin, c->kind);
+    if (n == 0)
+        return;
+    struct plugin_set *kept = arena_alloc(&c->arena, sizeof(*kept));
+    *kept = *set;
+    kept->items = arena_alloc(&c->arena, n * sizeof(*kept->items));
+    kept->n = 0;
+    for (unsigned i = 0; i < set->n; i++)
+        if (plugin_releases(set->items[i].use.plugin, c->kind))
+            kept->items[kept->n++] = set->items[i];
+    c->o->plugins = kept;
 }
 
 void plugin_set_put(struct plugin_set *set)
