@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway under test: one process with its own ports, folder and Admin key."""
+import fcntl
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import wire
@@ -32,20 +34,24 @@ def merge(into, other):
 
 
 class FreePorts:
-    """Below the ephemeral range, so that no outgoing connection takes one between the check and the start."""
+    """Below the ephemeral range, so that no outgoing connection takes one between the check and the start; each is
+    this process's until it ends (a lock on that byte of a file), so that no other run takes one that a gateway has
+    left for the moment of a restart."""
 
     def __init__(self):
         self.next = random.randrange(12000, 30000)
+        self.locks = open(os.path.join(tempfile.gettempdir(), f"eclusa-ports-{os.getuid()}"), "ab")
 
     def take(self):
         while True:
             self.next = self.next + 1 if self.next < 31999 else 12000
-            with socket.socket() as s:
-                try:
+            try:
+                fcntl.lockf(self.locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.next)
+                with socket.socket() as s:
                     s.bind(("127.0.0.1", self.next))
                     return self.next
-                except OSError:
-                    continue
+            except OSError:
+                continue
 
 
 ports = FreePorts()
