@@ -115,13 +115,14 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     struct object *o = c->o;
 
     o->consumer = arena_zero(&c->arena, sizeof(*o->consumer));
+    compile_edge(c, EDGE_GROUP, KIND_CONSUMER_GROUP, d->group_id);
+    if (!compile_plugins(c, d->plugins))
+        return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
+    /* Behind its plugins' strings: each gap before what is aligned costs, there are many. */
     o->consumer->username = arena_str(&c->arena, o->item ? c->id : d->username);
     o->consumer->custom_id = label(&c->arena, d->head.labels, STR("custom_id"));
     if (d->group_id.p)
         o->consumer->group_id = arena_str(&c->arena, d->group_id);
-    compile_edge(c, EDGE_GROUP, KIND_CONSUMER_GROUP, d->group_id);
-    if (!compile_plugins(c, d->plugins))
-        return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
     o->consumer->nuses = uses_compile(c, &o->consumer->uses);
     o->consumer->closed = uses_closed(o);
     if (!o->consumer->closed)

@@ -179,11 +179,12 @@ bool compile_route(struct compile *c, const struct route_doc *d)
     compile_edge(c, EDGE_PLUGIN_CONFIG, KIND_PLUGIN_CONFIG, d->plugin_config_id);
     compile_edge(c, EDGE_SERVICE, KIND_SERVICE, d->service_id);
     compile_edge(c, EDGE_UPSTREAM, KIND_UPSTREAM, d->upstream_id);
-    r->id = arena_str(&c->arena, c->id);
-    r->name = d->head.name.p ? arena_str(&c->arena, d->head.name) : STR_NONE;
     r->priority = d->priority;
     uris_compile(c, d, l);
     hosts_compile(c, d->hosts, d->host);
+    /* Behind other strings: each gap before what is aligned costs, there are many. */
+    r->id = arena_str(&c->arena, c->id);
+    r->name = d->head.name.p ? arena_str(&c->arena, d->head.name) : STR_NONE;
     o->websocket = websocket_of(d->enable_websocket);
     o->off = d->status == 0;
     timeouts_compile(c, d->timeout, r);
