@@ -50,11 +50,24 @@ value_fn value_arg;
 /* How much of a body such variables are looked for in. */
 size_t body_need_max(const struct exchange *ex, enum body_need need);
 
-/* ---- vars_tls.c: of the client's TLS; absent on plain connections ---- */
+/* ---- Variables that are always texts: each file has its rows ---- */
 
-var_fn var_ssl_protocol, var_ssl_cipher, var_ssl_server_name, var_ssl_session_reused,
-    var_ssl_client_verify, var_ssl_client_s_dn, var_ssl_client_i_dn, var_ssl_client_serial,
-    var_ssl_client_fingerprint, var_ssl_client_raw_cert;
+struct var_row {
+    const char *name; /* a trailing '_' names a family; NULL ends the table */
+    var_fn *fn;
+};
+extern const struct var_row vars_client[], vars_tls[], vars_request[], vars_upstream[],
+    vars_response[];
+
+/* What their functions share; the texts are the exchange's. */
+struct str var_number(struct exchange *ex, uint64_t v);
+/* Microseconds as "1.234" seconds; less than none are none. */
+struct str var_seconds(struct exchange *ex, int64_t us);
+/* Headers named arg with '-' where it has '_' (nginx: $http_ARG); several are joined, as nginx does
+ * since 1.23. Absent: none. */
+struct str var_header(struct exchange *ex, const struct head *head, struct str arg);
+/* What a plugin has given this name (var_set); absent: nothing. */
+struct str var_given(struct exchange *ex, struct str name);
 
 /* ---- Texts ---- */
 

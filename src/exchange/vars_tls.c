@@ -22,32 +22,32 @@ static struct str take(struct exchange *ex, BIO *bio)
     return s;
 }
 
-struct str var_ssl_protocol(struct exchange *ex, struct str arg)
+static struct str v_ssl_protocol(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return ex->from->tls ? str_of(ex->from->tls->version) : STR_NONE;
 }
 
-struct str var_ssl_cipher(struct exchange *ex, struct str arg)
+static struct str v_ssl_cipher(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return ex->from->tls ? str_of(ex->from->tls->cipher) : STR_NONE;
 }
 
-struct str var_ssl_server_name(struct exchange *ex, struct str arg)
+static struct str v_ssl_server_name(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return ex->from->tls && ex->from->tls->name.p ? arena_str(&ex->arena, ex->from->tls->name)
                                                   : STR_NONE;
 }
 
-struct str var_ssl_session_reused(struct exchange *ex, struct str arg)
+static struct str v_ssl_session_reused(struct exchange *ex, struct str arg)
 {
     (void)arg;
     return !ex->from->tls ? STR_NONE : ex->from->tls->resumed ? STR("r") : STR(".");
 }
 
-struct str var_ssl_client_verify(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_verify(struct exchange *ex, struct str arg)
 {
     const struct tls_peer *peer = ex->from->tls;
 
@@ -69,7 +69,7 @@ static struct str name_text(struct exchange *ex, const X509_NAME *name)
     return take(ex, bio);
 }
 
-struct str var_ssl_client_s_dn(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_s_dn(struct exchange *ex, struct str arg)
 {
     const X509 *cert = client_cert(ex);
 
@@ -77,7 +77,7 @@ struct str var_ssl_client_s_dn(struct exchange *ex, struct str arg)
     return cert ? name_text(ex, X509_get_subject_name(cert)) : STR_NONE;
 }
 
-struct str var_ssl_client_i_dn(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_i_dn(struct exchange *ex, struct str arg)
 {
     const X509 *cert = client_cert(ex);
 
@@ -85,7 +85,7 @@ struct str var_ssl_client_i_dn(struct exchange *ex, struct str arg)
     return cert ? name_text(ex, X509_get_issuer_name(cert)) : STR_NONE;
 }
 
-struct str var_ssl_client_serial(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_serial(struct exchange *ex, struct str arg)
 {
     const X509 *cert = client_cert(ex);
 
@@ -98,7 +98,7 @@ struct str var_ssl_client_serial(struct exchange *ex, struct str arg)
 }
 
 /* SHA-1, as nginx has it: it names a certificate, it proves nothing. */
-struct str var_ssl_client_fingerprint(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_fingerprint(struct exchange *ex, struct str arg)
 {
     static const char digits[] = "0123456789abcdef";
     const X509 *cert = client_cert(ex);
@@ -116,7 +116,7 @@ struct str var_ssl_client_fingerprint(struct exchange *ex, struct str arg)
     return str_make(p, 2 * (size_t)n);
 }
 
-struct str var_ssl_client_raw_cert(struct exchange *ex, struct str arg)
+static struct str v_ssl_client_raw_cert(struct exchange *ex, struct str arg)
 {
     X509 *cert = client_cert(ex);
 
@@ -128,3 +128,17 @@ struct str var_ssl_client_raw_cert(struct exchange *ex, struct str arg)
     struct str pem = take(ex, bio);
     return pem.n ? str_head(pem, pem.n - 1) : pem; /* without the last line's end, as in nginx */
 }
+
+const struct var_row vars_tls[] = {
+    {"ssl_protocol", v_ssl_protocol},
+    {"ssl_cipher", v_ssl_cipher},
+    {"ssl_server_name", v_ssl_server_name},
+    {"ssl_session_reused", v_ssl_session_reused},
+    {"ssl_client_verify", v_ssl_client_verify},
+    {"ssl_client_s_dn", v_ssl_client_s_dn},
+    {"ssl_client_i_dn", v_ssl_client_i_dn},
+    {"ssl_client_serial", v_ssl_client_serial},
+    {"ssl_client_fingerprint", v_ssl_client_fingerprint},
+    {"ssl_client_raw_cert", v_ssl_client_raw_cert},
+    {0},
+};
