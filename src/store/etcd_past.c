@@ -44,7 +44,8 @@ void etcd_keep(struct store *store, const struct store_keep *keep)
     struct etcd *e = etcd_of(store);
 
     e->keep = *keep;
-    etcd_copy_keep(e->copy, keep);
+    if (e->copy)
+        etcd_copy_keep(e->copy, keep);
 }
 
 bool etcd_past_is_on(const struct etcd *e)

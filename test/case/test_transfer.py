@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from etcd import Etcd
+from etcd import Etcd, b64
 from gw import BINARY, Gateway
 
 
@@ -124,6 +124,19 @@ def test_around(gw, make_gw, upstream, certs, etcd, tmp_path):
     plane.start()
     serves(plane)
     plane.finish()
+
+
+@pytest.mark.asan
+def test_many_into_etcd(etcd, tmp_path):
+    """More than the history is to have."""
+    shared = Gateway(tmp_path / "shared").config(
+        deployment={"role": "traditional", "role_traditional": {"config_provider": "etcd"}, "etcd": {"host": [etcd.url]}})
+    os.makedirs(shared.folder)
+    many = [{"id": str(i), "type": "roundrobin", "nodes": {"127.0.0.1:1": 1}} for i in range(5001)]
+    _, said = run("import", "-c", config(shared), stdin=json.dumps({"upstreams": many}).encode())
+    assert said.endswith("5001 added, 0 changed, 0 removed, 0 as they were\n")
+    assert etcd.get("/upstreams/5000") is not None
+    assert "kvs" not in etcd.call("kv/range", key=b64("/eclusa/history/"), range_end=b64("/eclusa/history0"))
 
 
 @pytest.mark.asan
