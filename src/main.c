@@ -14,6 +14,7 @@
 #include "admin/control.h"
 #include "admin/server.h"
 #include "base/hash.h"
+#include "base/json_pool.h"
 #include "base/mem.h"
 #include "base/panic.h"
 #include "config/settings.h"
@@ -680,6 +681,7 @@ int main(int argc, char **argv)
     const char *file = NULL;
     int option;
 
+    json_pools_init();
     if (strcmp(command, "export") == 0)
         return command_export(argc, argv);
     if (strcmp(command, "import") == 0)

@@ -3,15 +3,16 @@
  * compiles those that came before. */
 #include <pthread.h>
 
+#include "base/json_pool.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os_thread.h"
 #include "base/panic.h"
 #include "store/keeper_int.h"
 
-/* Documents that go over at once, and how many such lots may wait: what is parsed is some megabytes
- * at most. */
-enum { LOT = 128, LOTS = 16 };
+/* Documents that go over at once, how many such lots may wait, and the memory of a lot's values: it
+ * stays in the caches of the processor. */
+enum { LOT = 64, LOTS = 8, LOT_BYTES = 384 * 1024 };
 
 struct lot {
     struct arena arena; /* the keys */
@@ -21,49 +22,49 @@ struct lot {
 
 struct loading {
     struct keeper *k;
-    struct lot *open; /* the reader's */
-    enum store_status status;
-    struct str err; /* of the store, until its next call */
+    enum store_status status; /* the reader's */
+    struct str err;           /* of the store, until its next call */
 
+    /* A ring: of the lots from first on, n are the compiler's, the one behind them the reader's. */
+    struct lot lots[LOTS];
+    struct json_pool pools[LOTS];
+    size_t first;          /* the compiler's */
+    size_t open;           /* the reader's */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
-    struct lot *lots[LOTS];
-    size_t first, n;
+    size_t n;
     bool ended;
 };
 
+/* Opens the next lot, as soon as the compiler has left it. */
 static void lot_send(struct loading *l)
 {
-    if (!l->open)
-        return;
     pthread_mutex_lock(&l->mutex);
+    l->n++;
+    pthread_cond_signal(&l->changed);
     while (l->n == LOTS)
         pthread_cond_wait(&l->changed, &l->mutex);
-    l->lots[(l->first + l->n++) % LOTS] = l->open;
-    pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->mutex);
-    l->open = NULL;
+    l->open = (l->open + 1) % LOTS;
 }
 
 static bool on_item(void *arg, const struct store_item *item)
 {
     struct loading *l = arg;
+    struct lot *lot = &l->lots[l->open];
     struct str id;
     enum kind kind = document_kind(item->key, &id);
 
     if (kind == KIND_COUNT)
         return true;
-    if (!l->open) {
-        l->open = mem_alloc(sizeof(*l->open));
-        arena_init(&l->open->arena, NULL);
-        l->open->n = 0;
-    }
-    struct keeper_stored *s = &l->open->items[l->open->n++];
+    struct keeper_stored *s = &lot->items[lot->n++];
     *s = (struct keeper_stored){
-        .key = arena_str(&l->open->arena, item->key), .kind = kind, .modified = item->modified};
+        .key = arena_str(&lot->arena, item->key), .kind = kind, .modified = item->modified};
     document_kind(s->key, &s->id);
+    json_pool_use(&l->pools[l->open]);
     s->value = document_decode(l->k->codec, kind, item->value, &s->secrets);
-    if (l->open->n == LOT)
+    json_pool_use(NULL);
+    if (lot->n == LOT)
         lot_send(l);
     return true;
 }
@@ -91,45 +92,54 @@ static void *reader_main(void *arg)
     return NULL;
 }
 
-static struct lot *lot_take(struct loading *l)
+/* False: that was all. */
+static bool lot_apply(struct loading *l)
 {
-    struct lot *lot = NULL;
+    struct lot *lot = &l->lots[l->first];
 
     pthread_mutex_lock(&l->mutex);
     while (l->n == 0 && !l->ended)
         pthread_cond_wait(&l->changed, &l->mutex);
-    if (l->n > 0) {
-        lot = l->lots[l->first];
-        l->first = (l->first + 1) % LOTS;
-        l->n--;
-        pthread_cond_signal(&l->changed);
-    }
+    bool any = l->n > 0;
     pthread_mutex_unlock(&l->mutex);
-    return lot;
+    if (!any)
+        return false;
+    for (size_t i = 0; i < lot->n; i++)
+        keeper_stored_apply(l->k, &lot->items[i]);
+    lot->n = 0;
+    arena_fini(&lot->arena);
+    json_pool_reset(&l->pools[l->first]);
+    l->first = (l->first + 1) % LOTS;
+    pthread_mutex_lock(&l->mutex);
+    l->n--;
+    pthread_cond_signal(&l->changed);
+    pthread_mutex_unlock(&l->mutex);
+    return true;
 }
 
 bool keeper_load(struct keeper *k)
 {
-    struct loading l = {.k = k, .status = STORE_OK};
-    struct lot *lot;
+    struct loading *l = mem_zero(sizeof(*l));
     pthread_t reader;
 
-    pthread_mutex_init(&l.mutex, NULL);
-    pthread_cond_init(&l.changed, NULL);
-    /* It seeds its hash tables at the first use, which two threads must not do. */
-    json_object_seed(0);
-    if (!os_thread_start(&reader, "store-read", reader_main, &l))
+    l->k = k;
+    l->status = STORE_OK;
+    for (size_t i = 0; i < LOTS; i++)
+        arena_init(&l->lots[i].arena, NULL);
+    json_pools_open(l->pools, LOTS, LOT_BYTES);
+    pthread_mutex_init(&l->mutex, NULL);
+    pthread_cond_init(&l->changed, NULL);
+    if (!os_thread_start(&reader, "store-read", reader_main, l))
         PANIC("the system gives no thread");
-    while ((lot = lot_take(&l)) != NULL) {
-        for (size_t i = 0; i < lot->n; i++)
-            keeper_stored_apply(k, &lot->items[i]);
-        arena_fini(&lot->arena);
-        free(lot);
-    }
+    while (lot_apply(l))
+        ;
     pthread_join(reader, NULL);
-    pthread_cond_destroy(&l.changed);
-    pthread_mutex_destroy(&l.mutex);
-    if (l.status != STORE_OK)
-        log_error("the configuration cannot be loaded: %.*s", STR_ARG(l.err));
-    return l.status == STORE_OK;
+    pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->mutex);
+    json_pools_close();
+    bool ok = l->status == STORE_OK;
+    if (!ok)
+        log_error("the configuration cannot be loaded: %.*s", STR_ARG(l->err));
+    free(l);
+    return ok;
 }
