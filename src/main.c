@@ -298,6 +298,7 @@ static bool start_keeper(struct program *p)
 {
     const struct settings *s = p->settings;
     struct builder_env env = {.plugins = p->plugins,
+                              .built_in = plugin_registry,
                               .router = s->router,
                               .verify_upstreams = s->verify_upstreams,
                               .discovery_dns = s->discovery.on,

@@ -122,6 +122,8 @@ static void plugin_page(const struct plugin *p, const char *dir, bool check)
         p->name, p->name, p->doc, p->priority);
     add_phases(&page, p);
     buf_printf(&page, ".\n");
+    if (p->auth || p->guard)
+        buf_printf(&page, "It guards: where it is stored and cannot run, requests get 503.\n");
     add_table(&page, "Configuration", p->conf);
     add_table(&page, "Configuration of a consumer", p->consumer);
     add_table(&page, "Metadata", p->metadata);

@@ -557,6 +557,15 @@ const struct plugin *builder_plugin(const struct builder *b, struct str name)
     return trie_get(b->plugins, name, TRIE_EXACT);
 }
 
+static void plugins_index(struct trie **by_name, const struct plugin *const *plugins)
+{
+    for (size_t i = 0; plugins[i]; i++) {
+        const struct plugin *p = plugins[i];
+        ASSERT(p->abi == PLUGIN_ABI);
+        trie_set(by_name, &builder_own, str_of(p->name), TRIE_EXACT, (void *)(uintptr_t)p);
+    }
+}
+
 struct builder *builder_new(const struct builder_env *env)
 {
     struct builder *b = mem_zero(sizeof(*b));
@@ -571,11 +580,8 @@ struct builder *builder_new(const struct builder_env *env)
     slabs_init(&b->names);
     arena_pool_init(&b->objects, OBJECT_CHUNK, 256);
     arena_pool_init(&b->scratch, SCRATCH_CHUNK, 4);
-    for (size_t i = 0; env->plugins[i]; i++) {
-        const struct plugin *p = env->plugins[i];
-        ASSERT(p->abi == PLUGIN_ABI);
-        trie_set(&b->plugins, &builder_own, str_of(p->name), TRIE_EXACT, (void *)(uintptr_t)p);
-    }
+    plugins_index(&b->plugins, env->plugins);
+    plugins_index(&b->built_in, env->built_in ? env->built_in : env->plugins);
     return b;
 }
 
@@ -638,6 +644,7 @@ void builder_free(struct builder *b)
     trie_free(b->sites);
     trie_free(b->identities);
     trie_free(b->plugins);
+    trie_free(b->built_in);
     map_fini(&b->sets);
     slabs_fini(&b->slabs);
     slabs_fini(&b->names);

@@ -30,7 +30,9 @@ struct builder_secrets {
 };
 
 struct builder_env {
-    const struct plugin *const *plugins; /* NULL-ended: all that the program has */
+    const struct plugin *const *plugins;  /* NULL-ended: those that are enabled */
+    const struct plugin *const *built_in; /* NULL-ended: all that the program has, to know what the
+                                             others guarded; NULL: `plugins` are all */
     enum router_kind router;
     bool verify_upstreams;       /* default of tls.verify (eclusa.upstream_tls_verify) */
     bool stream;                 /* apisix.proxy_mode has stream: L4 upstreams are known */

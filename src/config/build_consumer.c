@@ -24,7 +24,7 @@ static void claims_compile(struct compile *c, struct str username, struct str id
     unsigned n = 0;
 
     for (unsigned i = 0; i < object_nplugins(o); i++)
-        n += entry_is_auth(&o->plugins->items[i]);
+        n += entry_is_auth(c->b, &o->plugins->items[i]);
     if (n == 0)
         return;
     o->claims = arena_zero(&c->arena, n * sizeof(*o->claims));
@@ -51,13 +51,13 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
     unsigned n = 0, nuses = 0;
 
     for (unsigned i = 0; i < object_nplugins(o); i++)
-        n += !entry_is_auth(&o->plugins->items[i]);
+        n += !entry_is_auth(c->b, &o->plugins->items[i]);
     if (n == 0)
         return 0;
     uses = arena_alloc(&c->arena, n * sizeof(*uses));
     for (unsigned i = 0; i < object_nplugins(o); i++) {
         const struct plugin_entry *e = &o->plugins->items[i];
-        if (entry_is_auth(e) || !e->use.plugin)
+        if (entry_is_auth(c->b, e) || !e->use.plugin)
             continue;
         uses[nuses] = e->use;
         uses[nuses++].from_consumer = true;
@@ -67,10 +67,12 @@ static unsigned uses_compile(struct compile *c, const struct plugin_use **out)
 }
 
 /* Something else than an auth plugin should run for it and cannot. */
-static bool uses_closed(const struct object *o)
+static bool uses_closed(const struct compile *c)
 {
+    const struct object *o = c->o;
+
     for (unsigned i = 0; i < object_nplugins(o); i++)
-        if (entry_is_closed(&o->plugins->items[i]) && !entry_is_auth(&o->plugins->items[i]))
+        if (entry_is_closed(&o->plugins->items[i]) && !entry_is_auth(c->b, &o->plugins->items[i]))
             return true;
     return false;
 }
@@ -124,7 +126,7 @@ bool compile_consumer(struct compile *c, const struct consumer_doc *d)
     if (d->group_id.p)
         o->consumer->group_id = arena_str(&c->arena, d->group_id);
     o->consumer->nuses = uses_compile(c, &o->consumer->uses);
-    o->consumer->closed = uses_closed(o);
+    o->consumer->closed = uses_closed(c);
     if (!o->consumer->closed)
         claims_compile(c, o->consumer->username, STR_NONE);
     return !c->strict || c->b->trial || check_duplicates(c);
@@ -141,7 +143,7 @@ bool compile_credential(struct compile *c, const struct credential_doc *d)
     if (!compile_plugins(c, d->plugins))
         return compile_fail(c, "invalid plugins configuration: %.*s", STR_ARG(c->err));
     for (unsigned i = 0; i < object_nplugins(o); i++)
-        if (!entry_is_auth(&o->plugins->items[i]))
+        if (!entry_is_auth(c->b, &o->plugins->items[i]))
             return compile_fail(c, "only supports auth type plugins in consumer credential");
     claims_compile(c, username, id);
     return !c->strict || c->b->trial || check_duplicates(c);
@@ -155,7 +157,7 @@ bool compile_group(struct compile *c, const struct plugin_config_doc *d)
     if (!compile_plugins(c, d->plugins))
         return false;
     o->group->nuses = uses_compile(c, &o->group->uses);
-    o->group->closed = uses_closed(o);
+    o->group->closed = uses_closed(c);
     return true;
 }
 

@@ -82,19 +82,19 @@ static void globals_free(void *p)
     arena_fini(&arena);
 }
 
-/* What several rules have runs in none of them (APISIX: merge_global_rules); but where it decides
- * who may pass, leaving it out would open what it guards: then all of them run. */
-static bool entry_runs(const struct rules *r, const struct object *rule,
+/* What several rules have runs in none of them (APISIX: merge_global_rules); but what
+ * guards would open something if it were left out: then all of them run. */
+static bool entry_runs(const struct builder *b, const struct rules *r, const struct object *rule,
                        const struct plugin_entry *e)
 {
-    if (!rule_with(r, rule, e->name) || entry_is_guard(e))
+    if (!rule_with(r, rule, e->name) || entry_is_guard(b, e))
         return true;
     log_error("Found %s configured across different global rules. Removing it from execution list",
               e->name);
     return false;
 }
 
-static void globals_merge(struct globals *g, const struct rules *r)
+static void globals_merge(const struct builder *b, struct globals *g, const struct rules *r)
 {
     unsigned total = 0, n = 0;
 
@@ -104,7 +104,7 @@ static void globals_merge(struct globals *g, const struct rules *r)
     for (unsigned i = 0; i < r->n; i++)
         for (unsigned k = 0; k < object_nplugins(r->items[i]); k++) {
             const struct plugin_entry *e = &r->items[i]->plugins->items[k];
-            if (!entry_runs(r, r->items[i], e))
+            if (!entry_runs(b, r, r->items[i], e))
                 continue;
             if (entry_is_closed(e))
                 g->closed = true;
@@ -138,7 +138,7 @@ void globals_renew(struct builder *b)
         struct globals *g = arena_zero(&arena, sizeof(*g));
         g->arena = arena;
         g->born = b->version;
-        globals_merge(g, &r);
+        globals_merge(b, g, &r);
         b->globals = g;
     }
     free(r.items);

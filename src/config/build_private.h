@@ -161,7 +161,8 @@ struct version {
 
 struct builder {
     struct builder_env env;
-    struct trie *plugins; /* by name */
+    struct trie *plugins;  /* by name */
+    struct trie *built_in; /* also those that may not be used */
     struct arena_pool objects, scratch;
     struct slabs slabs;           /* nodes that requests go through: together, in few pages */
     struct slabs names;           /* items: in no gaps of the heap, which then could not go back */
@@ -264,10 +265,10 @@ struct tls_identity *compile_identity(struct compile *c, struct str cert, struct
 /* The object will refer to that document; nothing for a trial or an absent id. */
 void compile_edge(struct compile *c, enum edge_kind edge, enum kind kind, struct str id);
 
-/* It tells who the consumer is. */
-bool entry_is_auth(const struct plugin_entry *e);
-/* It decides who may pass, in that way or another. */
-bool entry_is_guard(const struct plugin_entry *e);
+/* Whether its plugin tells who the consumer is. */
+bool entry_is_auth(const struct builder *b, const struct plugin_entry *e);
+/* Whether its absence would open something (struct plugin's guard and auth). */
+bool entry_is_guard(const struct builder *b, const struct plugin_entry *e);
 /* Whole milliseconds, at least one. */
 int64_t compile_ms(double seconds);
 /* `$secret://…`, `$ENV://…`: stands for a value that is kept elsewhere. */

@@ -9,35 +9,62 @@
 #include "config/fields.h"
 #include "config/lua.h"
 
-/* APISIX 3.18's plugins of type auth. */
-static const char *const auths[] = {
-    "basic-auth", "hmac-auth",          "jwe-decrypt", "jwt-auth",  "key-auth",
-    "ldap-auth",  "ldap-auth-advanced", "multi-auth",  "wolf-rbac", NULL,
-};
+/* What APISIX 3.18 has of a plugin's duties (design §2 #9); those that are built in say it
+ * themselves. */
+enum duty { DUTY_NONE, DUTY_GUARD, DUTY_AUTH };
 
-/* Further ones that decide who may pass, by identity, client or content. Where one of all these is
- * stored but cannot run, the route is closed; other plugins are left out with a warning (design
- * §2 #9). */
-static const char *const guards[] = {
-    "acl",
-    "authz-casbin",
-    "authz-casdoor",
-    "authz-keycloak",
-    "cas-auth",
-    "chaitin-waf",
-    "csrf",
-    "dingtalk-auth",
-    "consumer-restriction",
-    "feishu-auth",
-    "forward-auth",
-    "ip-restriction",
-    "opa",
-    "openid-connect",
-    "referer-restriction",
-    "saml-auth",
-    "ua-restriction",
-    "uri-blocker",
-    NULL,
+/* Those of APISIX's plugins with a duty that are not built in. Other unknown names are left out
+ * with a warning. */
+static const struct {
+    const char *name;
+    enum duty duty;
+} others[] = {
+    /* They tell who the consumer is. */
+    {"hmac-auth", DUTY_AUTH},
+    {"jwe-decrypt", DUTY_AUTH},
+    {"jwt-auth", DUTY_AUTH},
+    {"ldap-auth", DUTY_AUTH},
+    {"ldap-auth-advanced", DUTY_AUTH},
+    {"multi-auth", DUTY_AUTH},
+    {"wolf-rbac", DUTY_AUTH},
+    /* They decide who may pass, by identity or client. */
+    {"acl", DUTY_GUARD},
+    {"authz-casbin", DUTY_GUARD},
+    {"authz-casdoor", DUTY_GUARD},
+    {"authz-keycloak", DUTY_GUARD},
+    {"cas-auth", DUTY_GUARD},
+    {"consumer-restriction", DUTY_GUARD},
+    {"csrf", DUTY_GUARD},
+    {"dingtalk-auth", DUTY_GUARD},
+    {"feishu-auth", DUTY_GUARD},
+    {"forward-auth", DUTY_GUARD},
+    {"opa", DUTY_GUARD},
+    {"openid-connect", DUTY_GUARD},
+    {"real-ip", DUTY_GUARD}, /* without it others judge the wrong address */
+    {"referer-restriction", DUTY_GUARD},
+    {"saml-auth", DUTY_GUARD},
+    {"ua-restriction", DUTY_GUARD},
+    /* What may pass, by its content. */
+    {"ai-aliyun-content-moderation", DUTY_GUARD},
+    {"ai-aws-content-moderation", DUTY_GUARD},
+    {"ai-lakera-guard", DUTY_GUARD},
+    {"ai-prompt-guard", DUTY_GUARD},
+    {"chaitin-waf", DUTY_GUARD},
+    {"client-control", DUTY_GUARD},
+    {"oas-validator", DUTY_GUARD},
+    {"request-validation", DUTY_GUARD},
+    {"uri-blocker", DUTY_GUARD},
+    {"workflow", DUTY_GUARD},
+    /* How much. */
+    {"ai-rate-limiting", DUTY_GUARD},
+    {"graphql-limit-count", DUTY_GUARD},
+    {"limit-conn", DUTY_GUARD},
+    {"limit-req", DUTY_GUARD},
+    /* Code of the user's own, which may do any of this. */
+    {"ext-plugin-post-req", DUTY_GUARD},
+    {"ext-plugin-pre-req", DUTY_GUARD},
+    {"serverless-post-function", DUTY_GUARD},
+    {"serverless-pre-function", DUTY_GUARD},
 };
 
 /* ---- What plugin.h promises to compile functions ---- */
@@ -88,22 +115,28 @@ uint64_t build_conf_hash(const struct build *b)
 
 /* ---- One plugin ---- */
 
-static bool is_one_of(const char *const *names, const char *name)
+static enum duty entry_duty(const struct builder *b, const struct plugin_entry *e)
 {
-    for (size_t i = 0; names[i]; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
+    /* Also what config.yaml has switched off says what it was for. */
+    const struct plugin *p = e->use.plugin ? e->use.plugin
+                                           : trie_get(b->built_in, str_of(e->name), TRIE_EXACT);
+
+    if (p)
+        return p->auth ? DUTY_AUTH : p->guard ? DUTY_GUARD : DUTY_NONE;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcmp(others[i].name, e->name) == 0)
+            return others[i].duty;
+    return DUTY_NONE;
 }
 
-bool entry_is_auth(const struct plugin_entry *e)
+bool entry_is_auth(const struct builder *b, const struct plugin_entry *e)
 {
-    return e->use.plugin ? e->use.plugin->auth : is_one_of(auths, e->name);
+    return entry_duty(b, e) == DUTY_AUTH;
 }
 
-bool entry_is_guard(const struct plugin_entry *e)
+bool entry_is_guard(const struct builder *b, const struct plugin_entry *e)
 {
-    return entry_is_auth(e) || is_one_of(guards, e->name);
+    return entry_duty(b, e) != DUTY_NONE;
 }
 
 bool compile_is_reference(struct str s)
@@ -299,7 +332,7 @@ static bool entry_fail(struct compile *c, struct plugin_entry *entry, bool *keep
     entry->use.conf = NULL;
     if (c->strict)
         return false;
-    bool guard = entry_is_guard(entry);
+    bool guard = entry_is_guard(c->b, entry);
     const char *end = guard ? "what it guards is closed" : "the plugin is left out";
     struct str why = refs_message(c);
     log_write(refs_level(c, LOG_WARN), "%.*s: plugin %s: %.*s: %s", STR_ARG(c->key), entry->name,

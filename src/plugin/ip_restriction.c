@@ -68,6 +68,7 @@ const struct plugin plugin_ip_restriction = {
     .name = "ip-restriction",
     .version = 0.1,
     .priority = 3000,
+    .guard = true,
     .doc = "Lets requests pass by the address of the client: only those in a list, or all but "
            "those in a list. One of `whitelist` and `blacklist` must be given, not both. A list "
            "of thousands of networks costs no more than a short one.",

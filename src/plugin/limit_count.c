@@ -476,6 +476,7 @@ const struct plugin plugin_limit_count = {
     .name = "limit-count",
     .version = 0.5,
     .priority = 1002,
+    .guard = true,
     .doc = "Limits the number of requests in a window of time, for each value of a key. What is "
            "over the limit is refused with rejected_code. The counters are shared by all worker "
            "threads and count exactly; they belong to the resource that holds this configuration, "

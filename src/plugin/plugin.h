@@ -60,6 +60,9 @@ struct plugin {
     double version;
     int priority;    /* larger runs earlier; unique over all plugins; APISIX's number */
     bool auth;       /* identifies a consumer: its consumer table is looked up by consumer_key */
+    bool guard;      /* decides who or what may pass, how much, or what the upstream may trust:
+                        where it is stored and cannot run, its route is closed (503) instead of
+                        served without it. What is auth guards too and need not say so. */
     const char *doc; /* a few sentences for the doc page */
 
     const struct fields *conf; /* as configured on route, service, … */

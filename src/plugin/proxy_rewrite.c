@@ -459,6 +459,7 @@ const struct plugin plugin_proxy_rewrite = {
     .name = "proxy-rewrite",
     .version = 0.1,
     .priority = 1008,
+    .guard = true,
     .doc = "Changes the request on its way to the upstream: its path, method, `Host`, scheme and "
            "headers.",
     .conf = &conf_fields,

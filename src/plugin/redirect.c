@@ -275,6 +275,7 @@ const struct plugin plugin_redirect = {
     .name = "redirect",
     .version = 0.1,
     .priority = 900,
+    .guard = true,
     .doc = "Answers with a redirection: to a new URI, to the path rewritten by a pattern, or from "
            "http to https. Exactly one of `uri`, `regex_uri` and `http_to_https` must be given.",
     .conf = &conf_fields,

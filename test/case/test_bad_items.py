@@ -9,7 +9,10 @@ from gw import Gateway
 from test_etcd import etcd, make_etcd  # noqa: F401  fixtures
 
 UNKNOWN = {"authz-casbin": {"model": "m"}}     # decides who may pass, and is not built in
-PLUGINS = {"unknown": UNKNOWN, "invalid": {"key-auth": {"header": 7}}, "an auth plugin that is switched off": {"basic-auth": {}}}
+PLUGINS = {"unknown": UNKNOWN, "invalid": {"key-auth": {"header": 7}}, "an auth plugin that is switched off": {"basic-auth": {}},
+           "a limit that is switched off": {"limit-count": {"count": 1, "time_window": 60}}, "a limit that is not built in": {
+               "limit-req": {"rate": 1, "burst": 0, "key": "remote_addr"}}, "invalid, and what the upstream trusts": {
+                   "proxy-rewrite": {"headers": 7}}}
 
 
 def nodes(upstream):

@@ -100,7 +100,7 @@ def test_what_is_served_and_what_is_not(gw):
     state = gw.control("/v1/eclusa/config").json
     limited = {e["key"]: e["reason"] for e in state["limited"]}
     assert limited == {"/apisix/routes/2": "plugin key-auth: unknown plugin [key-auth]: what it guards is closed",
-                       "/apisix/routes/3": "plugin limit-count: unknown plugin [limit-count]: the plugin is left out"}
+                       "/apisix/routes/3": "plugin limit-count: unknown plugin [limit-count]: what it guards is closed"}
     gw.delete("routes/2")
     gw.put("routes/3", {"uri": "/c", "upstream": NODES})
     assert gw.control("/v1/eclusa/config").json["limited"] == []

@@ -57,6 +57,31 @@ def test_env(env_gw, upstream):
     assert gw.get("/key", {"apikey": "set now"}).status == 200
 
 
+def test_what_guards_closes(env_gw, upstream):
+    """Limits and what the upstream trusts, not who may pass alone."""
+    gw = env_gw
+    nowhere = {"/limit": {"limit-count": {"count": "$env://NOT_SET", "time_window": 60, "key": "remote_addr"}},
+               "/key": {"limit-count": {"count": 9, "time_window": 60, "rejected_msg": "$env://NOT_SET"}},
+               "/rewrite": {"proxy-rewrite": {"headers": {"set": {"X-Inner": "$env://NOT_SET"}}}},
+               "/redirect": {"redirect": {"uri": "$env://NO_URI"}}}
+    for path, plugins in nowhere.items():
+        gw.put(f"routes{path}", {"uri": path, "upstream": {"nodes": {upstream.node: 1}}, "plugins": plugins})
+    gw.route("/open", upstream, {"cors": {"allow_origins": "$env://NOT_SET"}})
+    for path in nowhere:
+        assert gw.get(path).status == 503, path
+    assert gw.get("/open").status == 200
+    limited = {e["key"]: e["reason"] for e in gw.control("/v1/eclusa/config").json["limited"]}
+    for path, plugins in nowhere.items():
+        name = "NO_URI" if path == "/redirect" else "NOT_SET"
+        assert limited[f"/apisix/routes{path}"] == (
+            f"plugin {next(iter(plugins))}: $env://{name}: environment variable {name} is not set: what it guards is closed")
+    gw.env |= {"NOT_SET": "7", "NO_URI": "/there"}
+    gw.restart()
+    assert [gw.get(path).status for path in nowhere] == [200, 200, 200, 302]
+    assert gw.get("/limit").headers.get("X-RateLimit-Limit") == "7"
+    assert [e["key"] for e in gw.control("/v1/eclusa/config").json["limited"]] == ["/apisix/routes/1"], "cors alone"
+
+
 def test_a_value_that_does_not_fit_is_not_told(env_gw, upstream):
     gw = env_gw
     gw.env["ADDRESS"] = "127.0.0.1"

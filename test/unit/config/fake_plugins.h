@@ -118,6 +118,7 @@ static const struct plugin fake_ip = {
     .abi = PLUGIN_ABI,
     .name = "ip-restriction",
     .priority = 3000,
+    .guard = true,
     .conf = &fake_fields,
     .access = fake_phase,
     .compile = fake_compile,

@@ -318,10 +318,37 @@ static void test_closed(void **state)
     assert_int_equal(route_now(b, "/5")->broken, 0);
     assert_int_equal(route_now(b, "/6")->broken, 0);
     assert_int_equal(route_now(b, "/7")->broken, 503);
+    /* Known by name alone. */
+    put(b, KIND_ROUTE, "8", "{\"uri\":\"/8\",\"plugins\":{\"limit-req\":{}}}");
+    assert_int_equal(route_now(b, "/8")->broken, 503);
     put(b, KIND_SERVICE, "s", "{\"plugins\":{\"ip-restriction\":{\"n\":12}}}");
     assert_int_equal(route_now(b, "/3")->broken, 0);
     builder_free(b);
     assert_int_equal(fake_alive, 0);
+}
+
+/* What is built in and not enabled still says whether it guarded. */
+static void test_not_enabled(void **state)
+{
+    static const struct plugin *const enabled[] = {&fake_b, NULL};
+    struct builder *b = builder_new(
+        &(struct builder_env){.plugins = enabled, .built_in = fake_plugins});
+
+    (void)state;
+    put(b, KIND_ROUTE, "1", "{\"uri\":\"/1\",\"plugins\":{\"ip-restriction\":{},\"b\":{}}}");
+    put(b, KIND_ROUTE, "2", "{\"uri\":\"/2\",\"plugins\":{\"key-auth\":{}}}");
+    put(b, KIND_ROUTE, "3", "{\"uri\":\"/3\",\"plugins\":{\"a\":{},\"b\":{\"tag\":\"r\"}}}");
+    put(b, KIND_CONSUMER, "ann", "{\"username\":\"ann\",\"plugins\":{\"ip-restriction\":{}}}");
+    put(b, KIND_CONSUMER, "bob", "{\"username\":\"bob\",\"plugins\":{\"a\":{},\"key-auth\":{}}}");
+    assert_int_equal(route_now(b, "/1")->broken, 503);
+    assert_int_equal(route_now(b, "/2")->broken, 503);
+    assert_int_equal(route_now(b, "/3")->broken, 0);
+    assert_string_equal(phase_text(route_now(b, "/3")->chain, PHASE_ACCESS), "b:r");
+    const struct snapshot *s = builder_publish(b);
+    assert_null(snapshot_consumer(s, STR("ann")));
+    assert_non_null(snapshot_consumer(s, STR("bob")));
+    snapshot_put(s);
+    builder_free(b);
 }
 
 struct check_case {
@@ -1057,6 +1084,7 @@ int main(void)
         cmocka_unit_test(test_upstream_choice),
         cmocka_unit_test(test_bad_documents),
         cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_not_enabled),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_upstream_settings),
