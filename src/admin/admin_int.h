@@ -152,6 +152,8 @@ struct filter;
 /* From the query's name, label, uri and filter. */
 struct filter *filter_new(struct call *c);
 void filter_free(struct filter *f);
+/* Whatever the document says, it matches. */
+bool filter_is_open(const struct filter *f);
 bool filter_matches(const struct filter *f, struct call *c, const json_t *document);
 
 /* ---- change.c: what is written at once, by one call or by the operations of a transaction. ----

@@ -71,6 +71,11 @@ struct filter *filter_new(struct call *c)
     return f;
 }
 
+bool filter_is_open(const struct filter *f)
+{
+    return !f->name.given && !f->uri.given && !f->label.p && f->npairs == 0;
+}
+
 void filter_free(struct filter *f)
 {
     regex_free(f->name.regex);

@@ -49,6 +49,41 @@ static bool listing_item(void *arg, const struct store_item *item)
     return !l->full;
 }
 
+/* Of a page that nothing is filtered from, keys alone are counted. */
+static bool page_want(void *arg, struct str key)
+{
+    struct listing *l = arg;
+    struct str id = document_id(l->c->kind, key);
+
+    if (!id.p || keeper_unreadable(l->c->keeper, l->c->kind, id))
+        return false;
+    int64_t number = l->total++;
+    return number >= l->from && number < l->to;
+}
+
+static bool page_item(void *arg, const struct store_item *item)
+{
+    struct listing *l = arg;
+    json_t *value = keeper_decode(l->c->keeper, l->c->kind, item->value);
+
+    if (value)
+        listing_add(l, item, value);
+    else
+        l->total--; /* the keeper has not heard of it yet */
+    json_decref(value);
+    return !l->full;
+}
+
+static enum store_status listing_read(struct listing *l, struct str prefix, struct str *err)
+{
+    struct store *store = keeper_store(l->c->keeper);
+    struct store_pick page = {prefix, page_want, page_item, l};
+
+    if (l->to < INT64_MAX && filter_is_open(l->filter))
+        return store->ops->pick(store, &page, err);
+    return store->ops->list(store, prefix, listing_item, l, err);
+}
+
 /* page and page_size count only together. False: answered. */
 static bool pages_set(struct listing *l)
 {
@@ -94,14 +129,13 @@ static void listing_reply(struct listing *l)
 void document_list(struct call *c)
 {
     struct listing l = {.c = c};
-    struct store *store = keeper_store(c->keeper);
     struct str err = STR_NONE, prefix = call_prefix(c);
 
     if (!pages_set(&l))
         return;
     buf_init(&l.out, LIST_BYTES_MAX);
     l.filter = filter_new(c);
-    if (store->ops->list(store, prefix, listing_item, &l, &err) != STORE_OK)
+    if (listing_read(&l, prefix, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
     else if (kinds[c->kind].owner != KIND_COUNT &&
              l.total == 0) /* as APISIX: a folder that was never made */

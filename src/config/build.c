@@ -381,14 +381,16 @@ static void fault_set(struct trie **faults, struct str key, struct str why)
     free(trie_set(faults, &builder_own, key, TRIE_EXACT, why.p ? str_dup(why) : NULL));
 }
 
-bool builder_is_bad(const struct builder *b, enum kind kind, struct str id)
+struct str builder_fault(const struct builder *b, enum kind kind, struct str id)
 {
     struct arena a;
 
+    if (!b->bad)
+        return STR_NONE;
     arena_init(&a, NULL);
-    bool bad = trie_get(b->bad, item_key(&a, kind, id), TRIE_EXACT) != NULL;
+    const char *why = trie_get(b->bad, item_key(&a, kind, id), TRIE_EXACT);
     arena_fini(&a);
-    return bad;
+    return why ? str_of(why) : STR_NONE;
 }
 
 struct bad_visit {

@@ -86,8 +86,9 @@ void builder_secret_set(struct builder *b, struct str uri, const json_t *value, 
 /* The next snapshot has everything up to this revision of the store; larger than those before. */
 void builder_revision(struct builder *b, int64_t revision);
 
-/* The document, as it was applied last, was refused. */
-bool builder_is_bad(const struct builder *b, enum kind kind, struct str id);
+/* Why the document, as it was applied last, was refused: borrowed until the next change; absent: it
+ * was not. */
+struct str builder_fault(const struct builder *b, enum kind kind, struct str id);
 /* Calls `each` for every document that was refused, by key ("/routes/1"), until it is good or
  * deleted. */
 typedef void builder_bad_fn(void *arg, struct str key, struct str why);

@@ -68,49 +68,6 @@ static enum store_status etcd_get(struct store *store, struct str key, struct ar
     return STORE_OK;
 }
 
-static bool gather(void *arg, struct store_item *items, size_t n)
-{
-    struct store_batch *all = arg;
-
-    for (size_t i = 0; i < n; i++) {
-        struct store_item item = items[i];
-        item.key = arena_str(&all->arena, item.key);
-        item.value = arena_str(&all->arena, item.value);
-        store_batch_add(all, &item);
-    }
-    return true;
-}
-
-static int by_age(const void *a, const void *b)
-{
-    const struct store_item *one = a, *two = b;
-
-    if (one->created != two->created)
-        return one->created < two->created ? -1 : 1;
-    return str_cmp(one->key, two->key);
-}
-
-static enum store_status etcd_list(struct store *store, struct str prefix,
-                                   bool (*each)(void *arg, const struct store_item *item),
-                                   void *arg, struct str *err)
-{
-    struct etcd *e = etcd_of(store);
-    struct store_batch *all = store_batch_new();
-    struct etcd_pages pages = {e->caller, arena_join(&all->arena, e->prefix, prefix), false, gather,
-                               all};
-    int64_t revision;
-    bool good = etcd_pages_read(&pages, &revision, err), go = true;
-
-    if (all->n > 0)
-        qsort(all->items, all->n, sizeof(*all->items), by_age);
-    for (size_t i = 0; i < all->n && good && go; i++) {
-        all->items[i].key = str_from(all->items[i].key, e->prefix.n);
-        go = each(arg, &all->items[i]);
-    }
-    store_batch_free(all);
-    return good ? STORE_OK : STORE_FAILED;
-}
-
 /* As APISIX makes ids: by writing a key that nobody reads (apisix/core/etcd.lua, push). */
 static enum store_status etcd_next_revision(struct store *store, int64_t *revision, struct str *err)
 {
@@ -380,6 +337,7 @@ static const struct store_ops etcd_ops = {
     .close = etcd_close,
     .get = etcd_get,
     .list = etcd_list,
+    .pick = etcd_pick,
     .write = etcd_write,
     .keep = etcd_keep,
     .past = etcd_past,

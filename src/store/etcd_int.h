@@ -58,6 +58,14 @@ json_t *etcd_ask(struct etcd *e, bool writes, const char *path, json_t *request,
 /* STORE_FAILED: the reply is none. */
 enum store_status etcd_garbled(struct str *err);
 
+/* ---- etcd_list.c ----
+ */
+
+enum store_status etcd_list(struct store *store, struct str prefix,
+                            bool (*each)(void *arg, const struct store_item *item), void *arg,
+                            struct str *err);
+enum store_status etcd_pick(struct store *store, const struct store_pick *p, struct str *err);
+
 /* ---- etcd_write.c ----
  */
 

@@ -212,7 +212,7 @@ static bool entries_read(struct walk *w)
     bool good = true;
 
     for (size_t i = 0; i < n; i++)
-        etcd_txn_get(txn, w->entries[w->at + i].key);
+        etcd_txn_get(txn, w->entries[w->at + i].key, 0);
     json_t *reply = etcd_ask(w->e, false, "/v3/kv/txn", txn, w->err);
     if (!reply)
         return false;

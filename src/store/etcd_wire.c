@@ -128,9 +128,10 @@ void etcd_txn_delete(json_t *txn, struct str key)
     txn_add(txn, "request_delete_range", json_pack("{so}", "key", bytes_json(key)));
 }
 
-void etcd_txn_get(json_t *txn, struct str key)
+void etcd_txn_get(json_t *txn, struct str key, int64_t revision)
 {
-    txn_add(txn, "request_range", json_pack("{so}", "key", bytes_json(key)));
+    txn_add(txn, "request_range",
+            etcd_range_request(&(struct etcd_range){.key = key, .revision = revision}));
 }
 
 /* ---- Replies -----------------------------------------------------------------------------------

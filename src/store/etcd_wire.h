@@ -41,7 +41,8 @@ json_t *etcd_txn_request(void);
 void etcd_txn_expect(json_t *txn, struct str key, int64_t revision);
 void etcd_txn_put(json_t *txn, struct str key, struct str value, int64_t lease);
 void etcd_txn_delete(json_t *txn, struct str key);
-void etcd_txn_get(json_t *txn, struct str key);
+/* revision 0: the newest. */
+void etcd_txn_get(json_t *txn, struct str key, int64_t revision);
 
 /* ---- Replies ----
  */

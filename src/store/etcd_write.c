@@ -34,7 +34,7 @@ static enum store_status read_before(struct attempt *t)
 
     for (size_t i = 0; i < t->w->n; i++)
         if (!t->known[i]) {
-            etcd_txn_get(txn, full_key(t, i));
+            etcd_txn_get(txn, full_key(t, i), 0);
             n++;
         }
     if (n == 0) {

@@ -42,6 +42,13 @@ json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
     return document_decode(k->codec, kind, text, secrets);
 }
 
+static const struct str no_object = STR("it is no JSON object");
+
+bool keeper_unreadable(struct keeper *k, enum kind kind, struct str id)
+{
+    return str_eq(builder_fault(k->builder, kind, id), no_object);
+}
+
 void keeper_secrets(struct keeper *k, enum kind kind, json_t *value,
                     void (*visit)(void *arg, json_t *string), void *arg)
 {
@@ -112,7 +119,7 @@ void keeper_stored_apply(struct keeper *k, struct keeper_stored *s)
                  STR_ARG(s->key), s->secrets.odd);
     if (!s->value) {
         log_error("%.*s in the store is no JSON object: skipped", STR_ARG(s->key));
-        builder_skip(k->builder, s->kind, s->id, "it is no JSON object");
+        builder_skip(k->builder, s->kind, s->id, no_object.p);
     } else if (s->secrets.locked) {
         /* Else a client could log in with what is stored. */
         log_error("%.*s is kept out: %u of its secrets cannot be opened with the key in "

@@ -55,6 +55,8 @@ json_t *keeper_decode(struct keeper *k, enum kind kind, struct str text);
 /* The same, telling what the secrets were found to be. */
 json_t *keeper_decode_secrets(struct keeper *k, enum kind kind, struct str text,
                               struct document_secrets *secrets);
+/* The stored document, as it was read last, is no JSON object. */
+bool keeper_unreadable(struct keeper *k, enum kind kind, struct str id);
 /* Calls visit for each string of a decoded document that is a secret. */
 void keeper_secrets(struct keeper *k, enum kind kind, json_t *value,
                     void (*visit)(void *arg, json_t *string), void *arg);

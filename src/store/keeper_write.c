@@ -67,7 +67,7 @@ void keeper_try(struct keeper *k, struct keeper_change *c)
     ASSERT(c->known && !c->tried);
     /* What is stored could not be put back, and an older version of it may be in service: it is
      * applied only when it is written. */
-    if (builder_is_bad(k->builder, c->kind, c->id))
+    if (builder_fault(k->builder, c->kind, c->id).p)
         return;
     builder_apply(k->builder, c->kind, c->id, 0, c->value);
     c->tried = true;

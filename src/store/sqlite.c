@@ -68,6 +68,7 @@ static const char *const sql_text[SQL_COUNT] = {
     /* Only numbers are sorted here: the index on key has them, the values stay where they are. */
     /* Two bounds as they are: with an OR in it SQLite would read the index to its end. */
     [SQL_LIST] = "SELECT seq FROM document WHERE key >= ?1 AND key < ?2 ORDER BY seq",
+    [SQL_KEYS] = "SELECT seq, key FROM document WHERE key >= ?1 AND key < ?2 ORDER BY seq",
     [SQL_AT] = "SELECT key, value, created, modified FROM document WHERE seq = ?1",
     [SQL_INSERT] = "INSERT INTO document (key, created, modified, expires, value)"
                    " VALUES (?1, ?2, ?2, ?3, ?4)",
@@ -181,20 +182,22 @@ struct str sqlite_prefix_end(struct arena *a, struct str prefix)
     return str_make(p, prefix.n);
 }
 
-static bool rows_find(struct sqlite *s, struct str prefix, struct rows *rows)
+static bool rows_find(struct sqlite *s, const struct store_pick *p, struct rows *rows)
 {
-    sqlite3_stmt *st = s->stmt[SQL_LIST];
+    sqlite3_stmt *st = s->stmt[p->want ? SQL_KEYS : SQL_LIST];
     struct arena a;
     int rc;
 
     arena_init(&a, NULL);
-    struct str end = sqlite_prefix_end(&a, prefix);
-    sqlite_bind(st, 1, prefix);
+    struct str end = sqlite_prefix_end(&a, p->prefix);
+    sqlite_bind(st, 1, p->prefix);
     if (end.p)
         sqlite_bind(st, 2, end);
     else
         sqlite3_bind_zeroblob(st, 2, 0); /* any blob is behind any text */
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        if (p->want && !p->want(p->arg, sqlite_column(st, 1)))
+            continue;
         if (rows->n == rows->cap) {
             rows->cap = rows->cap ? rows->cap * 2 : 64;
             rows->seq = mem_resize(rows->seq, rows->cap * sizeof(*rows->seq));
@@ -206,9 +209,8 @@ static bool rows_find(struct sqlite *s, struct str prefix, struct rows *rows)
     return rc == SQLITE_DONE;
 }
 
-static enum store_status sqlite_list(struct store *store, struct str prefix,
-                                     bool (*each)(void *arg, const struct store_item *item),
-                                     void *arg, struct str *err)
+static enum store_status sqlite_pick(struct store *store, const struct store_pick *p,
+                                     struct str *err)
 {
     struct sqlite *s = sqlite_of(store);
     sqlite3_stmt *st = s->stmt[SQL_AT];
@@ -219,14 +221,14 @@ static enum store_status sqlite_list(struct store *store, struct str prefix,
     /* One transaction over all rows: else SQLite locks and unlocks the file for each. */
     ASSERT(!s->listing);
     s->listing = true;
-    if (!sqlite_run(s, SQL_READ) || !rows_find(s, prefix, &rows))
+    if (!sqlite_run(s, SQL_READ) || !rows_find(s, p, &rows))
         status = sqlite_failed(s, "read", err);
     for (size_t i = 0; i < rows.n && go && status == STORE_OK; i++) {
         sqlite3_bind_int64(st, 1, rows.seq[i]);
         int rc = sqlite3_step(st);
         if (rc == SQLITE_ROW) {
             struct store_item item = column_item(st);
-            go = each(arg, &item);
+            go = p->each(p->arg, &item);
         } else if (rc != SQLITE_DONE) {
             status = sqlite_failed(s, "read", err);
         }
@@ -237,6 +239,15 @@ static enum store_status sqlite_list(struct store *store, struct str prefix,
     s->listing = false;
     free(rows.seq);
     return status;
+}
+
+static enum store_status sqlite_list(struct store *store, struct str prefix,
+                                     bool (*each)(void *arg, const struct store_item *item),
+                                     void *arg, struct str *err)
+{
+    struct store_pick all = {.prefix = prefix, .each = each, .arg = arg};
+
+    return sqlite_pick(store, &all, err);
 }
 
 /* ---- Revisions ------------------------------------------------------------------------------
@@ -275,6 +286,7 @@ static const struct store_ops sqlite_ops = {
     .close = sqlite_close,
     .get = sqlite_get,
     .list = sqlite_list,
+    .pick = sqlite_pick,
     .write = sqlite_write,
     .next_revision = sqlite_next_revision,
     .revision = sqlite_revision,

@@ -15,6 +15,7 @@ enum sql {
     SQL_ROLLBACK,
     SQL_GET,
     SQL_LIST,
+    SQL_KEYS,
     SQL_AT,
     SQL_INSERT,
     SQL_UPDATE,

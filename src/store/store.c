@@ -61,20 +61,28 @@ static int by_age(const void *a, const void *b)
     return str_cmp((*one)->key, (*two)->key);
 }
 
-void store_batch_list(const struct store_batch *b, struct str prefix,
-                      bool (*each)(void *arg, const struct store_item *item), void *arg)
+void store_batch_pick(const struct store_batch *b, const struct store_pick *p)
 {
     const struct store_item **found = mem_array(b->n + 1, sizeof(*found));
-    size_t n = 0;
+    size_t n = 0, wanted = 0;
     bool go = true;
 
     for (size_t i = 0; i < b->n; i++)
-        if (str_starts(b->items[i].key, prefix))
+        if (str_starts(b->items[i].key, p->prefix))
             found[n++] = &b->items[i];
     qsort(found, n, sizeof(*found), by_age);
-    for (size_t i = 0; i < n && go; i++)
-        go = each(arg, found[i]);
+    for (size_t i = 0; i < n; i++)
+        if (!p->want || p->want(p->arg, found[i]->key))
+            found[wanted++] = found[i];
+    for (size_t i = 0; i < wanted && go; i++)
+        go = p->each(p->arg, found[i]);
     free(found);
+}
+
+void store_batch_list(const struct store_batch *b, struct str prefix,
+                      bool (*each)(void *arg, const struct store_item *item), void *arg)
+{
+    store_batch_pick(b, &(struct store_pick){.prefix = prefix, .each = each, .arg = arg});
 }
 
 struct store_batch *store_batch_compare(const struct store_batch *old, struct store_batch *new,

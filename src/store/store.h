@@ -67,6 +67,16 @@ struct store_keep {
     int64_t age_ms;  /* 0: any */
 };
 
+/* Some items of a list. Both functions get arg. */
+struct store_pick {
+    struct str prefix;
+    /* Whether the item is one of them; NULL: all are. Called for all keys in the order of the list,
+     * before any value is read. */
+    bool (*want)(void *arg, struct str key);
+    bool (*each)(void *arg, const struct store_item *item); /* as of store_ops.list */
+    void *arg;
+};
+
 /* Changes that others made, as a store that is watched delivers them. On the heap; whoever gets it
  * frees it. */
 struct store_batch {
@@ -96,6 +106,8 @@ const struct store_item *store_batch_find(const struct store_batch *b, struct st
 /* As store_ops.list. */
 void store_batch_list(const struct store_batch *b, struct str prefix,
                       bool (*each)(void *arg, const struct store_item *item), void *arg);
+/* As store_ops.pick. */
+void store_batch_pick(const struct store_batch *b, const struct store_pick *p);
 /* What differs between two tables. The new one's items get their revisions: what is alike keeps the
  * old one's, the rest has this one. */
 struct store_batch *store_batch_compare(const struct store_batch *old, struct store_batch *new,
@@ -130,6 +142,12 @@ struct store_ops {
      * later write. */
     enum store_status (*next_revision)(struct store *s, int64_t *revision, struct str *err);
     int64_t (*revision)(struct store *s);
+
+    /* ---- Only of stores that the Admin API lists; else NULL ---- */
+
+    /* As list, of those items alone that are wanted, at one state of the store; the others' values
+     * cost nothing. */
+    enum store_status (*pick)(struct store *s, const struct store_pick *p, struct str *err);
 
     /* ---- Only of stores that keep a history; else NULL ---- */
 

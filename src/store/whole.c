@@ -242,6 +242,14 @@ static enum store_status whole_list(struct store *store, struct str prefix,
     return STORE_OK;
 }
 
+static enum store_status whole_pick(struct store *store, const struct store_pick *p,
+                                    struct str *err)
+{
+    (void)err;
+    store_batch_pick(whole_of(store)->documents, p);
+    return STORE_OK;
+}
+
 static enum store_status read_only(struct str *err)
 {
     *err = STR("the configuration is written as a whole, by PUT /apisix/admin/configs");
@@ -289,6 +297,7 @@ static const struct store_ops whole_ops = {
     .close = whole_close,
     .get = whole_get,
     .list = whole_list,
+    .pick = whole_pick,
     .write = whole_write,
     .next_revision = whole_next_revision,
     .revision = whole_revision,

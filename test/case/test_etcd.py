@@ -514,6 +514,44 @@ def test_host_from_the_environment(make_gw, etcd, upstream, monkeypatch):
     served(make_gw(**on("http://127.0.0.1:1")), "/a")
 
 
+@pytest.mark.asan
+def test_pages(make_gw, etcd, upstream):
+    """What a page shows and counts, beside what is none of its kind or no document."""
+    for i in range(250):
+        etcd.put(f"/routes/{999 - i}", route(f"/{i}", upstream, id=str(i)))
+    etcd.put("/routes/garbage", "no JSON")
+    etcd.put("/routes/list", [])
+    etcd.put("/routes/a/b", route("/deep", upstream))
+    etcd.put("/consumers/jack", {"username": "jack"})
+    etcd.put("/consumers/jack/credentials/c", {"plugins": {"key-auth": {"key": "k"}}})
+    gw = make_gw(**on(etcd.url))
+    # At one revision: by key.
+    reply = gw.admin("POST", "eclusa/transactions", {"operations": [
+        {"method": "PUT", "path": f"routes/{name}", "body": route(f"/{name}", upstream)} for name in "dbca"]})
+    assert reply.status == 200, reply
+    gw.admin("PUT", "routes/last", route("/last", upstream))
+    ids = [str(999 - i) for i in range(250)] + ["a", "b", "c", "d", "last"]
+
+    def shown(kind, page, size, more=""):
+        found = gw.admin("GET", f"{kind}?page={page}&page_size={size}{more}").json
+        return found["total"], [item["key"].rsplit("/", 1)[1] for item in found["list"]]
+    for size in (10, 110, 500):
+        for page in (1, 2, 3, 26):
+            assert shown("routes", page, size) == (255, ids[(page - 1) * size:page * size])
+    whole = gw.admin("GET", "routes").json
+    assert whole["total"] == 255 and whole["list"][100:110] == gw.admin("GET", "routes?page=11&page_size=10").json["list"]
+    assert shown("consumers", 1, 10) == (1, ["jack"]) and shown("services", 1, 10) == (0, [])
+    assert shown("routes", 1, 10, "&uri=^/2$") == (1, ["997"])
+    # Others' changes are there at once, and so are ours.
+    etcd.delete("/routes/999")
+    etcd.put("/routes/998", route("/other", upstream))
+    found = gw.admin("GET", "routes?page=1&page_size=10").json
+    assert found["total"] == 254 and found["list"][0]["value"]["uri"] == "/other"
+    etcd.kill()
+    reply = gw.admin("GET", "routes?page=1&page_size=10")
+    assert (reply.status, reply.json) == (503, AWAY)
+
+
 @pytest.mark.seconds(120)
 def test_many_keys(make_gw, etcd, upstream):
     """More than one page, at the start, in a list, and when everything is compared."""

@@ -108,6 +108,15 @@ static inline enum store_status fragile_list(struct store *s, struct str prefix,
     return f->reads_fail ? STORE_FAILED : f->real->ops->list(f->real, prefix, each, arg, err);
 }
 
+static inline enum store_status fragile_pick(struct store *s, const struct store_pick *p,
+                                             struct str *err)
+{
+    struct fragile *f = fragile_of(s);
+
+    *err = STR("disk is gone");
+    return f->reads_fail ? STORE_FAILED : f->real->ops->pick(f->real, p, err);
+}
+
 static inline enum store_status fragile_write(struct store *s, struct store_write *w,
                                               struct str *err)
 {
@@ -132,6 +141,7 @@ static const struct store_ops fragile_ops = {
     .close = fragile_close,
     .get = fragile_get,
     .list = fragile_list,
+    .pick = fragile_pick,
     .write = fragile_write,
     .next_revision = fragile_next,
     .revision = fragile_revision,

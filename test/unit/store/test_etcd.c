@@ -157,13 +157,15 @@ static void test_transaction(void **state)
     etcd_txn_put(txn, STR("k"), STR("v"), 0);
     etcd_txn_put(txn, STR("l"), STR("v"), 12);
     etcd_txn_delete(txn, STR("k"));
-    etcd_txn_get(txn, STR("k"));
+    etcd_txn_get(txn, STR("k"), 0);
+    etcd_txn_get(txn, STR("k"), 6);
     assert_json(
         txn,
         "{\"compare\":[{\"key\":\"aw==\",\"mod_revision\":\"7\",\"result\":\"EQUAL\",\"target\":"
         "\"MOD\"}],\"success\":[{\"request_put\":{\"key\":\"aw==\",\"value\":\"dg==\"}},"
         "{\"request_put\":{\"key\":\"bA==\",\"lease\":\"12\",\"value\":\"dg==\"}},"
-        "{\"request_delete_range\":{\"key\":\"aw==\"}},{\"request_range\":{\"key\":\"aw==\"}}]}");
+        "{\"request_delete_range\":{\"key\":\"aw==\"}},{\"request_range\":{\"key\":\"aw==\"}},"
+        "{\"request_range\":{\"key\":\"aw==\",\"revision\":\"6\"}}]}");
     txn = parse("{\"header\":{\"revision\":\"8\"},\"succeeded\":true,\"responses\":["
                 "{\"response_range\":{\"kvs\":[{\"key\":\"aw==\",\"create_revision\":\"3\","
                 "\"mod_revision\":\"4\",\"value\":\"dg==\"}]}},{\"response_range\":{}},"

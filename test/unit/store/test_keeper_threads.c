@@ -21,7 +21,7 @@
 #define snapshot_get     fake_get
 #define snapshot_put     fake_put
 #define builder_revision fake_revision
-#define builder_is_bad   fake_is_bad
+#define builder_fault    fake_fault
 #include "store/keeper.c"       /* NOLINT */
 #include "store/keeper_live.c"  /* NOLINT */
 #include "store/keeper_write.c" /* NOLINT */
@@ -67,10 +67,10 @@ void fake_revision(struct builder *b, int64_t revision)
     b->revision = revision > b->revision ? revision : b->revision;
 }
 
-bool fake_is_bad(const struct builder *b, enum kind kind, struct str id)
+struct str fake_fault(const struct builder *b, enum kind kind, struct str id)
 {
     (void)b, (void)kind;
-    return str_eq(id, STR("bad"));
+    return str_eq(id, STR("bad")) ? STR("bad") : STR_NONE;
 }
 
 const struct snapshot *fake_publish(struct builder *b)

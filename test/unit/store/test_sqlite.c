@@ -229,6 +229,58 @@ static void test_list(void **state)
     }
 }
 
+struct picking {
+    struct names names;
+    int64_t asked;
+    const char *want; /* of each key asked for: '+' */
+};
+
+static bool picking_want(void *arg, struct str key)
+{
+    struct picking *p = arg;
+
+    assert_true(key.n > 0);
+    return p->want[p->asked++] == '+';
+}
+
+static bool picking_each(void *arg, const struct store_item *item)
+{
+    struct picking *p = arg;
+
+    assert_int_equal(p->asked, strlen(p->want)); /* all keys were asked for before */
+    return collect(&p->names, item);
+}
+
+static void test_pick(void **state)
+{
+    static const struct {
+        const char *asked;
+        int stop_after;
+        const char *want;
+    } rows[] = {
+        {"---", 0, ""},
+        {"+++", 0, "/routes/9=e@1 /routes/1=f@3 /routes/5=c@4 "},
+        {"-++", 0, "/routes/1=f@3 /routes/5=c@4 "},
+        {"+-+", 1, "/routes/9=e@1 "},
+    };
+    struct place *p = *state;
+    struct str err;
+
+    put(p, "/routes/9", "e");
+    put(p, "/upstreams/1", "b");
+    put(p, "/routes/1", "x");
+    put(p, "/routes/5", "c");
+    put(p, "/routes/1", "f");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct picking picking = {.want = rows[i].asked};
+        picking.names.stop_after = rows[i].stop_after;
+        struct store_pick pick = {STR("/routes/"), picking_want, picking_each, &picking};
+        assert_int_equal(p->store->ops->pick(p->store, &pick, &err), STORE_OK);
+        assert_string_equal(picking.names.text, rows[i].want);
+        assert_int_equal(picking.asked, 3);
+    }
+}
+
 /* What durability rests on, asked of SQLite and the file system. */
 static void test_settings(void **state)
 {
@@ -507,11 +559,17 @@ static void test_killed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_revisions),    TEST(test_expected_revision),
-        TEST(test_list),         TEST(test_settings),
-        TEST(test_locked),       TEST(test_refused),
-        TEST(test_history),      TEST(test_makes_directory),
-        TEST(test_failed_write), TEST(test_killed),
+        TEST(test_revisions),
+        TEST(test_expected_revision),
+        TEST(test_list),
+        TEST(test_pick),
+        TEST(test_settings),
+        TEST(test_locked),
+        TEST(test_refused),
+        TEST(test_history),
+        TEST(test_makes_directory),
+        TEST(test_failed_write),
+        TEST(test_killed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
