@@ -355,6 +355,8 @@ static bool start_prober(struct program *p)
     const struct worker_config *c = &p->config;
     struct prober_config config = {.peers = c->peers,
                                    .dns = c->dns,
+                                   .discovery = c->discovery_on ? &c->discovery : NULL,
+                                   .order = c->discovery_order,
                                    .tls_verified = c->tls_verified,
                                    .tls_unverified = c->tls_unverified};
 

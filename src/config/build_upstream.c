@@ -400,16 +400,6 @@ static void limits_compile(const struct builder_env *env, const struct upstream_
     }
 }
 
-/* Nobody probes nodes that only the workers know; and what requests alone hold for down would never
- * come back. */
-static void no_checks(struct compile *c, struct upstream *u)
-{
-    if (!c->strict)
-        log_warn("%.*s: checks of an upstream with discovery_type dns are not run by this version",
-                 STR_ARG(c->key));
-    u->checks = NULL;
-}
-
 bool compile_upstream(struct compile *c, const struct upstream_doc *d)
 {
     struct arena *a = &c->arena;
@@ -435,8 +425,6 @@ bool compile_upstream(struct compile *c, const struct upstream_doc *d)
         return false;
     if (d->checks && !compile_checks(c, d->checks, u))
         return false;
-    if (u->checks && u->discovered)
-        no_checks(c, u);
     u->hash = upstream_hash(d, u);
     return true;
 }

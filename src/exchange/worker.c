@@ -216,8 +216,7 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
     if (!w->dns || (config->discovery_on && !w->discovery) || !listen_all(w, a, err))
         return NULL;
     struct live_env env = {.dns = w->dns,
-                           .discovery = w->discovery,
-                           .order = config->discovery_order,
+                           .discovery = {w->discovery, config->discovery_order},
                            .pools = w->pools,
                            .peers = config->peers,
                            .tls_verified = config->tls_verified,

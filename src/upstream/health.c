@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The health of peers: one word for state and counts, changed by compare and swap. */
+/* The health of peers: one word for state, counts and how many probe the peer, changed by compare
+ * and swap. */
 #include "upstream/health.h"
 
 #include <stdio.h>
@@ -37,6 +38,8 @@ bool health_step(struct health *h, enum health_event e, unsigned limit)
 
 /* ---- The word ---- */
 
+#define PROBER (1ull << 48) /* one who probes; 16 bits */
+
 static uint64_t pack(const struct health *h)
 {
     uint64_t word = h->state;
@@ -72,9 +75,18 @@ static void show(struct peer *peer, int64_t now_ms)
     } while (health_is_down(unpack(atomic_load(&peer->health)).state) != down);
 }
 
-void health_clear(struct peer *peer, int64_t now_ms)
+void health_begin(struct peer *peer)
 {
-    atomic_store(&peer->health, 0);
+    atomic_fetch_add(&peer->health, PROBER);
+}
+
+void health_end(struct peer *peer, int64_t now_ms)
+{
+    unsigned long long word = atomic_load(&peer->health), next;
+
+    do
+        next = word - PROBER < PROBER ? 0 : word - PROBER;
+    while (!atomic_compare_exchange_weak(&peer->health, &word, next));
     show(peer, now_ms);
 }
 
@@ -118,9 +130,10 @@ static void report(struct peer *peer, const struct check_rules *rules, enum heal
 
     do {
         before = after = unpack(word);
-        if (!health_step(&after, e, limit))
+        if (word < PROBER || !health_step(&after, e, limit))
             return;
-    } while (!atomic_compare_exchange_weak(&peer->health, &word, pack(&after)));
+    } while (
+        !atomic_compare_exchange_weak(&peer->health, &word, word / PROBER * PROBER | pack(&after)));
     if (before.state == after.state)
         return;
     if (health_is_down(before.state) != health_is_down(after.state))

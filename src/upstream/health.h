@@ -45,8 +45,10 @@ bool health_step(struct health *h, enum health_event e, unsigned limit);
 
 /* As of now. */
 struct health health_of(const struct peer *peer);
-/* Healthy, with no counts: nobody judges the peer any more, or anew. */
-void health_clear(struct peer *peer, int64_t now_ms);
+/* Probes of the peer begin, and end. While there are none it is healthy, with no counts, and what
+ * requests report is not counted: nothing would bring it back. */
+void health_begin(struct peer *peer);
+void health_end(struct peer *peer, int64_t now_ms);
 
 /* Who reports. */
 enum health_source { HEALTH_PROBE, HEALTH_REQUEST };

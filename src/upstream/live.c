@@ -20,14 +20,6 @@ struct live_node {
     struct addr only;
 };
 
-/* Nodes made of a service's records. */
-struct found {
-    uint32_t generation; /* of the service: whose records */
-    unsigned n;
-    struct arena arena;
-    struct node *nodes;
-};
-
 struct live_upstream {
     uint64_t hash;
     /* Of the snapshot seen last. An address alone could be another upstream's by now: hash and
@@ -77,12 +69,6 @@ static void endpoints_free(struct live *l, struct endpoints *e)
     balance_free(e);
 }
 
-static void found_free(struct found *f)
-{
-    arena_fini(&f->arena);
-    free(f);
-}
-
 static void upstream_free(struct live *l, struct live_upstream *lu)
 {
     if (!lu)
@@ -93,8 +79,7 @@ static void upstream_free(struct live *l, struct live_upstream *lu)
     list_remove(&lu->warming);
     for (unsigned i = 0; i < lu->n; i++)
         free_addrs(&lu->nodes[i]);
-    if (lu->found)
-        found_free(lu->found);
+    found_free(lu->found);
     free(lu);
 }
 
@@ -130,22 +115,15 @@ static void node_follow(struct live_node *ln, const struct node *node)
     ln->priority = node->priority;
 }
 
-/* absolute: the name is whole, whatever search domains there are. */
 static void node_init(struct dns *dns, struct live_node *ln, const struct node *node, bool absolute)
 {
-    char text[260];
     struct addr addr;
 
     node_follow(ln, node);
-    if (addr_parse(node->host, node->port, &addr)) {
+    if (addr_parse(node->host, node->port, &addr))
         set_addrs(ln, &addr, 1);
-    } else if (absolute && node->host.n < sizeof(text)) {
-        memcpy(text, node->host.p, node->host.n);
-        text[node->host.n] = '.';
-        ln->name = dns_name(dns, str_make(text, node->host.n + 1));
-    } else {
-        ln->name = dns_name(dns, node->host);
-    }
+    else
+        ln->name = discover_name(dns, node->host, absolute);
 }
 
 /* Takes found; NULL: the configuration's nodes. */
@@ -161,7 +139,7 @@ static struct live_upstream *upstream_new(struct live *l, const struct upstream 
     lu->found = found;
     lu->n = n;
     lu->slot = u->slot;
-    lu->dns = u->discovered && l->env.discovery ? l->env.discovery : l->env.dns;
+    lu->dns = u->discovered && l->env.discovery.dns ? l->env.discovery.dns : l->env.dns;
     list_init(&lu->warming);
     if (u->warm_up)
         list_append(&l->warming, &lu->warming);
@@ -396,90 +374,28 @@ static struct live_upstream *find(struct live *l, const struct upstream *u)
 
 /* ---- Services ---- */
 
-/* Nodes as APISIX makes them (core/dns/client.lua): a weight of 0 counts as 1, the lower priority
- * comes first, a port of 0 is the scheme's. A target that is the root says that there is none (RFC
- * 2782). */
-static struct found *found_new(const struct upstream *u, const struct dns_name *service)
-{
-    struct found *f = mem_zero(sizeof(*f));
-    uint16_t own = u->tls ? 443 : 80;
-
-    arena_init(&f->arena, NULL);
-    f->generation = service->generation;
-    f->nodes = arena_zero(&f->arena, (service->nrecords + 1) * sizeof(*f->nodes));
-    for (unsigned i = 0; i < service->nrecords; i++) {
-        const struct srv_record *r = &service->records[i];
-        struct node *node = &f->nodes[f->n];
-        if (!r->target.n)
-            continue;
-        node->host = arena_str(&f->arena, r->target);
-        node->port = u->service_port || !r->port ? u->nodes->port : r->port;
-        node->address = arena_printf(&f->arena, "%.*s:%u", STR_ARG(r->target), node->port);
-        node->default_port = node->port == own;
-        node->weight = r->weight ? r->weight : 1;
-        node->priority = -(int)r->priority;
-        f->n++;
-    }
-    return f;
-}
-
-/* Whether a service's records tell its nodes now, or the addresses of its name. PICK_WAIT: *wait
- * tells for what. */
-static enum pick_result ask_service(struct live *l, struct dns_name *service,
-                                    struct dns_name *addrs, bool *records, struct dns_name **wait)
-{
-    enum discovery_order order = l->env.order;
-    bool srv_first = order != DISCOVER_ADDRS_SRV;
-
-    *records = srv_first;
-    *wait = srv_first ? service : addrs;
-    switch (dns_status(l->env.discovery, *wait)) {
-    case DNS_PENDING:
-        return PICK_WAIT;
-    case DNS_READY:
-        if (order != DISCOVER_SRV_ADDRS || service->nrecords)
-            return PICK_OK;
-        break;
-    case DNS_FAILED:
-        break;
-    }
-    if (order == DISCOVER_SRV)
-        return PICK_UNRESOLVED;
-    /* The other kind. Addresses are asked for where they are used. */
-    *records = !srv_first;
-    if (srv_first)
-        return PICK_OK;
-    *wait = service;
-    switch (dns_status(l->env.discovery, service)) {
-    case DNS_PENDING:
-        return PICK_WAIT;
-    case DNS_READY:
-        return PICK_OK;
-    case DNS_FAILED:
-        break;
-    }
-    return PICK_UNRESOLVED;
-}
-
 /* The upstream with the nodes that its service has now. */
-static enum pick_result discover(struct live *l, struct live_upstream **lu,
-                                 const struct upstream *u, struct dns_name **wait)
+static enum pick_result follow_service(struct live *l, struct live_upstream **lu,
+                                       const struct upstream *u, struct dns_name **wait)
 {
-    bool records = false;
+    struct service_at at = service_of(u);
+    struct dns_name *name;
 
-    if (l->env.order == DISCOVER_ADDRS || !l->env.discovery)
-        return PICK_OK;
-    struct dns_name *service = dns_service(l->env.discovery, u->nodes->host);
-    struct dns_name *addrs = dns_name(l->env.discovery, u->nodes->host);
-    enum pick_result r = ask_service(l, service, addrs, &records, wait);
-    if (r == PICK_WAIT)
-        return r;
-    *wait = NULL;
-    if (r != PICK_OK)
-        return r;
-    if (records ? !(*lu)->found || (*lu)->found->generation != service->generation
-                : (*lu)->found != NULL)
-        *lu = replace(l, u, records ? found_new(u, service) : NULL);
+    switch (discover(&l->env.discovery, at.host, &name)) {
+    case DISCOVERED_PENDING:
+        *wait = name;
+        return PICK_WAIT;
+    case DISCOVERED_NOTHING:
+        return PICK_UNRESOLVED;
+    case DISCOVERED_RECORDS:
+        if (!(*lu)->found || (*lu)->found->generation != name->generation)
+            *lu = replace(l, u, found_new(&at, name));
+        break;
+    case DISCOVERED_ADDRS:
+        if ((*lu)->found)
+            *lu = replace(l, u, NULL);
+        break;
+    }
     return PICK_OK;
 }
 
@@ -555,7 +471,7 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
 
     *wait = NULL;
     if (u->discovered) {
-        enum pick_result r = discover(l, &lu, u, wait);
+        enum pick_result r = follow_service(l, &lu, u, wait);
         if (r != PICK_OK)
             return r;
     }

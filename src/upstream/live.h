@@ -6,7 +6,7 @@
 #define UPSTREAM_LIVE_H
 
 #include "upstream/balance.h"
-#include "upstream/dns.h"
+#include "upstream/discover.h"
 #include "upstream/peers.h"
 #include "upstream/pool.h"
 
@@ -14,8 +14,7 @@ struct live;
 
 struct live_env {
     struct dns *dns;
-    struct dns *discovery; /* for services; NULL: there are none */
-    enum discovery_order order;
+    struct discovery discovery;
     struct pools *pools;
     struct peers *peers;
     SSL_CTX *tls_verified, *tls_unverified;

@@ -29,7 +29,7 @@ struct peer {
     struct addr addr;       /* with port */
     atomic_bool down;       /* not to be chosen while another is up; peer_set_down writes it */
     atomic_llong serves_ms; /* monotonic: it came into service then; 0: it was there all along */
-    atomic_ullong health;   /* upstream/health's: state and counts */
+    atomic_ullong health;   /* upstream/health's: state and counts, and who probes it */
 
     char apart[64];
     atomic_ullong uses;  /* low half: requests under way in all threads; high half: who holds it */

@@ -11,61 +11,73 @@ enum { HEAD_BYTES = 16384 }; /* of a probe's response; the rest is not read */
 
 /* ---- Upstreams ---- */
 
-static int node_cmp(struct str host, uint16_t port, struct str other_host, uint16_t other_port)
+/* absolute: as of all nodes that an upstream has at a time. */
+static int node_cmp(const struct probed *n, const struct node *node, bool absolute)
 {
-    int c = str_cmp(host, other_host);
+    int c = str_cmp(n->host, node->host);
 
-    return c ? c : (int)port - (int)other_port;
+    c = c ? c : (int)n->port - (int)node->port;
+    return c ? c : (int)n->absolute - (int)absolute;
 }
 
 static int by_name(const void *one, const void *two)
 {
     const struct node *const *a = one, *const *b = two;
+    int c = str_cmp((*a)->host, (*b)->host);
 
-    return node_cmp((*a)->host, (*a)->port, (*b)->host, (*b)->port);
+    return c ? c : (int)(*a)->port - (int)(*b)->port;
 }
 
 /* The nodes in order, each once; the caller frees. */
-static const struct node **sorted_nodes(const struct upstream *u, unsigned *n)
+static const struct node **sorted_nodes(const struct node *nodes, unsigned *n)
 {
-    const struct node **list = mem_array(u->nnodes, sizeof(*list));
+    const struct node **list = mem_array(*n, sizeof(*list));
     unsigned kept = 0;
 
-    for (unsigned i = 0; i < u->nnodes; i++)
-        list[i] = &u->nodes[i];
-    if (u->nnodes)
-        qsort(list, u->nnodes, sizeof(struct node *), by_name);
-    for (unsigned i = 0; i < u->nnodes; i++)
+    for (unsigned i = 0; i < *n; i++)
+        list[i] = &nodes[i];
+    if (*n)
+        qsort(list, *n, sizeof(struct node *), by_name);
+    for (unsigned i = 0; i < *n; i++)
         if (kept == 0 || by_name(&list[kept - 1], &list[i]) != 0)
             list[kept++] = list[i];
     *n = kept;
     return list;
 }
 
-/* Nodes that stay keep all that is known of them. */
-static void take_nodes(struct checked *up, const struct upstream *u)
+void nodes_take(struct checked *up, const struct node *nodes, unsigned n, bool absolute)
 {
-    unsigned n, at = 0;
-    const struct node **want = sorted_nodes(u, &n);
-    struct probed **nodes = mem_array(n, sizeof(*nodes));
+    unsigned at = 0;
+    const struct node **want = sorted_nodes(nodes, &n);
+    struct probed **kept = mem_array(n, sizeof(*kept));
 
     for (unsigned i = 0; i < n; i++) {
         int c = -1;
-        while (at < up->nnodes && (c = node_cmp(up->nodes[at]->host, up->nodes[at]->port,
-                                                want[i]->host, want[i]->port)) < 0)
+        while (at < up->nnodes && (c = node_cmp(up->nodes[at], want[i], absolute)) < 0)
             probed_free(up->nodes[at++]);
-        nodes[i] = at < up->nnodes && c == 0 ? up->nodes[at++]
-                                             : probed_new(up, want[i]->host, want[i]->port);
+        kept[i] = at < up->nnodes && c == 0
+                      ? up->nodes[at++]
+                      : probed_new(up, want[i]->host, want[i]->port, absolute);
     }
     while (at < up->nnodes)
         probed_free(up->nodes[at++]);
     free(up->nodes);
     free(want);
-    up->nodes = nodes;
+    up->nodes = kept;
     up->nnodes = n;
+}
+
+static void take_nodes(struct checked *up, const struct upstream *u)
+{
+    if (u->discovered) {
+        service_take(up, u);
+        return;
+    }
+    service_drop(up);
+    nodes_take(up, u->nodes, u->nnodes, false);
     /* Of names the workers know as well as we do when all have been looked up. */
-    for (unsigned i = 0; i < n; i++)
-        if (nodes[i]->name)
+    for (unsigned i = 0; i < up->nnodes; i++)
+        if (up->nodes[i]->name)
             return;
     peer_set_settle(up->set);
 }
@@ -98,6 +110,7 @@ static struct checked *checked_new(struct prober *p, const struct upstream *u)
 
 static void checked_free(struct checked *up)
 {
+    service_drop(up);
     for (unsigned i = 0; i < up->nnodes; i++)
         probed_free(up->nodes[i]);
     free(up->nodes);
@@ -213,7 +226,10 @@ struct prober *prober_new(const struct prober_config *config, const struct snaps
     list_init(&p->ready);
     task_init(&p->pump, prober_pump);
     p->dns = dns_new(&p->thread, &config->dns, a, err);
-    if (!p->dns)
+    p->discovery.order = config->order;
+    if (p->dns && config->discovery)
+        p->discovery.dns = dns_new(&p->thread, config->discovery, a, err);
+    if (!p->dns || (config->discovery && !p->discovery.dns))
         return NULL;
     follow_all(p, first);
     snapshot_put(first);
@@ -255,6 +271,8 @@ void prober_stop(struct prober *p)
             checked_free(p->slots[i]);
     free(p->slots);
     trie_free(p->by_key);
+    if (p->discovery.dns)
+        dns_free(p->discovery.dns);
     dns_free(p->dns);
     pthread_mutex_destroy(&p->lock);
     thread_fini(&p->thread);

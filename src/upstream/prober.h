@@ -6,7 +6,7 @@
 #define UPSTREAM_PROBER_H
 
 #include "config/snapshot.h"
-#include "upstream/dns.h"
+#include "upstream/discover.h"
 #include "upstream/health.h"
 
 struct prober;
@@ -14,6 +14,8 @@ struct prober;
 struct prober_config {
     struct peers *peers;
     struct dns_config dns;
+    const struct dns_config *discovery;     /* of services (discovery.dns); NULL: there are none */
+    enum discovery_order order;             /* of their records */
     SSL_CTX *tls_verified, *tls_unverified; /* by https_verify_certificate */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the prober share. An upstream with checks has nodes, a node has targets: its
- * address, or those of its name. A target is one peer, its timer, and the probe under way. */
+/* What the files of the prober share. An upstream with checks has nodes, configured or found by the
+ * service that it names; a node has targets: its address, or those of its name. A target is one
+ * peer, its timer, and the probe under way. */
 #ifndef UPSTREAM_PROBER_INT_H
 #define UPSTREAM_PROBER_INT_H
 
@@ -11,7 +12,10 @@
 #include "upstream/health.h"
 #include "upstream/prober.h"
 
-enum { PROBES_MAX = 256 }; /* under way at the same time, of all upstreams */
+enum {
+    PROBES_MAX = 256, /* under way at the same time, of all upstreams */
+    NAME_MS = 1000,   /* between two looks at a name's addresses, or a service's records */
+};
 
 struct checked;
 
@@ -32,6 +36,8 @@ struct target {
 struct probed {
     struct checked *upstream;
     uint16_t port;
+    bool absolute;         /* the host is a whole name: of a service's record */
+    struct dns *dns;       /* that knows the name */
     struct dns_name *name; /* NULL: host is an address */
     uint32_t generation;   /* of the name's addresses that the targets are */
     struct timer timer;    /* the name is looked at again */
@@ -41,14 +47,27 @@ struct probed {
     struct str host; /* behind the struct */
 };
 
+/* What an upstream with discovery_type dns names. */
+struct probed_service {
+    struct checked *upstream;
+    struct service_at at;
+    enum discovered told; /* what the upstream's nodes were made of last; PENDING: nothing yet */
+    uint32_t generation;  /* of the records */
+    struct timer timer;   /* it is looked at again */
+    struct dns_wait wait;
+    bool waiting;
+    /* at.host is behind the struct */
+};
+
 /* An upstream with checks; all that it has is its own, so that no snapshot is held. */
 struct checked {
     struct prober *prober;
     struct arena arena; /* the next two */
     const struct checks *checks;
-    struct str upstream_host; /* with pass_host rewrite; absent: none */
-    struct peer_set *set;     /* has its key */
-    struct probed **nodes;    /* by host and port, each once */
+    struct str upstream_host;       /* with pass_host rewrite; absent: none */
+    struct peer_set *set;           /* has its key */
+    struct probed_service *service; /* NULL: its nodes are configured */
+    struct probed **nodes;          /* by host and port, each once */
     unsigned nnodes;
     struct list due;   /* targets that wait for a place */
     struct list ready; /* in prober->ready: it has some, and may begin one */
@@ -59,6 +78,7 @@ struct prober {
     struct thread thread;
     struct prober_config config;
     struct dns *dns;
+    struct discovery discovery;
     /* Only the prober's thread changes what follows, and holds the lock while it does; whoever
      * reads it on another thread holds the lock. */
     pthread_mutex_t lock;
@@ -85,10 +105,24 @@ static inline struct prober *target_prober(const struct target *t)
     return t->node->upstream->prober;
 }
 
+/* ---- prober.c ---- */
+
+/* These are the upstream's nodes now; those that stay keep all that is known of them. absolute:
+ * their names are whole. Under the lock. */
+void nodes_take(struct checked *up, const struct node *nodes, unsigned n, bool absolute);
+
+/* ---- prober_service.c ---- */
+
+/* The upstream's nodes will be those of the service that u names; until it has answered they are
+ * what they were. */
+void service_take(struct checked *up, const struct upstream *u);
+/* It names none (any more). */
+void service_drop(struct checked *up);
+
 /* ---- prober_node.c ---- */
 
 /* A node of the upstream, probed from now on. */
-struct probed *probed_new(struct checked *up, struct str host, uint16_t port);
+struct probed *probed_new(struct checked *up, struct str host, uint16_t port, bool absolute);
 /* Gives up its probes; its peers are healthy for whoever still knows them. */
 void probed_free(struct probed *n);
 /* The checks have become others: what waits for longer than they say waits no more. */

@@ -7,10 +7,7 @@
 #include "conn/server.h"
 #include "upstream/prober_int.h"
 
-enum {
-    SPREAD_MS = 1000, /* first probes of what comes at once come within this time */
-    NAME_MS = 1000,   /* between two looks at a name's addresses */
-};
+enum { SPREAD_MS = 1000 }; /* first probes of what comes at once come within this time */
 
 /* ---- Targets ---- */
 
@@ -33,6 +30,7 @@ static void target_new(struct probed *n, const struct addr *address)
     set_port(&addr, n->port);
     t->node = n;
     t->peer = peer_get(p->config.peers, up->set, n->host, &addr, prober_loop(p)->now_ms);
+    health_begin(t->peer);
     t->first = true;
     timer_init(&t->timer, target_on_timer);
     timer_init(&t->deadline, probe_on_deadline);
@@ -58,7 +56,7 @@ static void target_free(struct target *t)
         loop_defer(prober_loop(p), &p->pump);
     }
     list_remove(&t->link);
-    health_clear(t->peer, prober_loop(p)->now_ms);
+    health_end(t->peer, prober_loop(p)->now_ms);
     peer_put(p->config.peers, t->peer);
     free(t);
 }
@@ -123,7 +121,7 @@ static void look(struct probed *n)
 {
     struct prober *p = n->upstream->prober;
 
-    switch (dns_status(p->dns, n->name)) {
+    switch (dns_status(n->dns, n->name)) {
     case DNS_PENDING:
         if (!n->waiting) {
             list_init(&n->wait.link);
@@ -149,7 +147,7 @@ static void on_timer(struct timer *t)
 
 /* ---- Nodes ---- */
 
-struct probed *probed_new(struct checked *up, struct str host, uint16_t port)
+struct probed *probed_new(struct checked *up, struct str host, uint16_t port, bool absolute)
 {
     struct prober *p = up->prober;
     struct probed *n = mem_zero(sizeof(*n) + host.n);
@@ -160,12 +158,14 @@ struct probed *probed_new(struct checked *up, struct str host, uint16_t port)
     n->upstream = up;
     n->host = str_make(text, host.n);
     n->port = port;
+    n->absolute = absolute;
+    n->dns = up->service && p->discovery.dns ? p->discovery.dns : p->dns;
     list_init(&n->targets);
     timer_init(&n->timer, on_timer);
     if (addr_parse(n->host, port, &addr)) {
         target_new(n, &addr);
     } else {
-        n->name = dns_name(p->dns, n->host);
+        n->name = discover_name(n->dns, n->host, absolute);
         loop_timer(prober_loop(p), &n->timer, 1);
     }
     return n;

@@ -188,6 +188,78 @@ def test_with_balancers(discovering, dns, nodes, kind):
     assert set(got) == {"a", "b", "c"}
 
 
+def checked(gw, name, **checks):
+    side = {"healthy": {"interval": 1, "successes": 1}, "unhealthy": {"interval": 1, "http_failures": 1, "tcp_failures": 1}}
+    gw.put("upstreams/1", {"type": "roundrobin", "discovery_type": "dns", "service_name": name, "retries": 0, "checks": {
+        "active": {"http_path": "/status", **side}, **checks}})
+    gw.put("routes/1", {"uri": "/*", "upstream_id": "1"})
+
+
+def seen(gw):
+    """What the control API tells of each node."""
+    return {(n["hostheader"], n["port"]): n["status"] for n in gw.control("/v1/healthcheck/upstreams/1").json["nodes"]}
+
+
+@pytest.mark.quick
+def test_checks(discovering, dns, nodes):
+    """Nodes of records are probed, those that are down are not chosen, and changes are followed."""
+    a, b, c = nodes["a"], nodes["b"], nodes["c"]
+    dns.ttl = 1
+    b.on("/status").reply(500)
+    srv(dns, "s.test", (0, 1, a), (0, 1, b))
+    gw = discovering()
+    checked(gw, "s.test")
+    want = {("t0.test", a.port): "healthy", ("t1.test", b.port): "unhealthy"}
+    wire.wait_until("the probes", lambda: seen(gw) == want)
+    assert {r.headers.get("Host") for r in b.requests} == {"t1.test"}
+    shares(gw, a=8)
+    # The one that is down stays down while others come and go.
+    dns.set("t2.test", "A", "127.0.0.1")
+    dns.set("s.test", "SRV", (0, 1, b.port, "t1.test"), (0, 1, c.port, "t2.test"))
+    want = {("t1.test", b.port): "unhealthy", ("t2.test", c.port): "healthy"}
+    wire.wait_until("the new records", lambda: seen(gw) == want)
+    probed = len([r for r in a.requests if r.target == "/status"])
+    shares(gw, c=8)
+    assert gw.log.count(f"(127.0.0.1:{b.port}) is unhealthy, was healthy") == 1
+    b.rules.pop("/status")
+    b.on("/status").reply(200)
+    shares(gw, b=4, c=4)
+    assert len([r for r in a.requests if r.target == "/status"]) <= probed + 1
+    dns.set("s.test", "SRV")
+    wire.wait_until("the nodes to go", lambda: set(seen(gw)) <= {("s.test", 80)})
+
+
+def test_checks_of_addresses(discovering, dns, nodes):
+    """A service without records: each address of its name is judged by itself."""
+    a = nodes["a"]
+    dns.ttl = 1
+    dns.set("s.test", "A", "127.0.0.1", "127.0.0.2")      # nobody listens on 127.0.0.2
+    gw = discovering()
+    checked(gw, f"s.test:{a.port}")
+
+    def states():
+        return {n["ip"]: n["status"] for n in gw.control("/v1/healthcheck/upstreams/1").json["nodes"]}
+    wire.wait_until("the probes", lambda: states() == {"127.0.0.1": "healthy", "127.0.0.2": "unhealthy"})
+    assert texts(gw, 6) == ["a"] * 6
+    dns.set("s.test", "A", "127.0.0.1")
+    wire.wait_until("the address to go", lambda: set(states()) == {"127.0.0.1"})
+
+
+def test_requests_tell_of_nodes_too(discovering, dns, nodes):
+    """Passive: a node that fails requests alone goes, and probes bring it back."""
+    a, b = nodes["a"], nodes["b"]
+    srv(dns, "s.test", (0, 1, a), (0, 1, b))
+    gw = discovering()
+    checked(gw, "s.test", passive={"healthy": {"successes": 1}, "unhealthy": {"http_statuses": [500], "http_failures": 2}})
+    shares(gw, a=4, b=4)
+    b.on("/*").reply(500, "bad")
+    b.on("/status").reply(500)
+    wire.wait_until("b to go", lambda: texts(gw, 8).count("a") == 8)
+    b.rules.clear()
+    b.on("*").reply(200, "b")
+    shares(gw, a=4, b=4)
+
+
 def test_nothing_there(discovering, dns):
     dns.set("root.test", "SRV", (0, 0, 0, "."))
     gw = discovering()

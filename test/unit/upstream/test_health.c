@@ -119,6 +119,7 @@ static int setup(void **state)
     f->peers = peers_new();
     f->set = peer_set_get(f->peers, STR("/upstreams/1"));
     f->peer = peer_get(f->peers, f->set, STR("a.test"), &a, 1);
+    health_begin(f->peer);
     f->rules = (struct check_rules){
         .successes = 2, .http_failures = 3, .tcp_failures = 2, .timeouts = 1};
     add(&f->rules.healthy, 200);
@@ -206,7 +207,8 @@ static void test_failures(void **state)
 
     f->rules.timeouts = 9;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        health_clear(f->peer, 1);
+        health_end(f->peer, 1);
+        health_begin(f->peer);
         failed(f, all[i].why);
         for (int e = 0; e < HEALTH_EVENTS; e++)
             assert_int_equal(health_of(f->peer).counts[e],
@@ -243,18 +245,29 @@ static void test_log(void **state)
     assert_int_equal(logged.lines, 5);
 }
 
-static void test_clear(void **state)
+/* What nobody probes is let be: nothing would bring it back. */
+static void test_end(void **state)
 {
     struct fixture *f = *state;
 
     failed(f, REASON_READ_TIMEOUT);
     assert_true(peer_is_down(f->peer));
     unsigned changes = atomic_load(&f->set->changes);
-    health_clear(f->peer, 5);
+    health_begin(f->peer); /* as another slot of the same upstream does */
+    health_end(f->peer, 5);
+    assert_true(peer_is_down(f->peer));
+    health_end(f->peer, 5);
     assert_false(peer_is_down(f->peer));
     assert_int_equal(state_of(f), HEALTH_HEALTHY);
     assert_int_equal(health_of(f->peer).counts[HEALTH_TIMEOUT], 0);
     assert_int_not_equal(atomic_load(&f->set->changes), changes);
+    failed(f, REASON_READ_TIMEOUT);
+    answered(f, 500);
+    assert_int_equal(state_of(f), HEALTH_HEALTHY);
+    assert_int_equal(health_of(f->peer).counts[HEALTH_HTTP_FAILURE], 0);
+    health_begin(f->peer);
+    failed(f, REASON_READ_TIMEOUT);
+    assert_true(peer_is_down(f->peer));
 }
 
 int main(void)
@@ -264,7 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_statuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end, setup, teardown),
     };
 
     hash_setup();

@@ -66,7 +66,8 @@ static void test_agreement(void **state)
 static void test_nothing_lost(void **state)
 {
     (void)state;
-    health_clear(world.peer, 0);
+    health_end(world.peer, 0);
+    health_begin(world.peer);
     world.rules = (struct check_rules){.successes = 1, .timeouts = 254};
     run(count);
     assert_int_equal(health_of(world.peer).counts[HEALTH_TIMEOUT], THREADS * 10);
@@ -92,6 +93,7 @@ int main(void)
     struct peers *peers = peers_new();
     struct peer_set *set = peer_set_get(peers, STR("/upstreams/1"));
     world.peer = peer_get(peers, set, STR("a"), &a, 1);
+    health_begin(world.peer);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     peer_put(peers, world.peer);
     peer_set_put(peers, set);

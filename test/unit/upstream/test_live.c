@@ -544,8 +544,8 @@ static void test_service(void **state)
 
     (void)state;
     u.discovered = true;
-    live->env.discovery = (struct dns *)&u; /* never looked into here */
-    live->env.order = DISCOVER_SRV_ADDRS;
+    live->env.discovery.dns = (struct dns *)&u; /* never looked into here */
+    live->env.discovery.order = DISCOVER_SRV_ADDRS;
     assert_int_equal(live_pick(live, &u, &t, &p, &wait), PICK_WAIT);
     assert_ptr_equal(wait, &fake("SRV s.test")->name);
     set_records("SRV s.test", first, 3);
