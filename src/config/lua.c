@@ -17,9 +17,10 @@ enum {
     PCALL_STEPS = 100, /* that a pcall counts as */
     HOOK_STEPS = 200,  /* between two looks at the clock */
     PATTERN_STEPS = 2000000,
-    CPU_MS = 50,            /* for a call */
-    GROWTH = 4 << 20,       /* bytes that a call may take */
-    STATE_BYTES = 32 << 20, /* a state that keeps more is given up */
+    CPU_MS = 50,             /* for a call */
+    GROWTH = 4 << 20,        /* bytes that a call may take */
+    STACK_BYTES = 256 << 10, /* of the thread's stack, where a call stops to nest */
+    STATE_BYTES = 32 << 20,  /* a state that keeps more is given up */
 };
 
 /* Places in the registry, by number, behind those that luaL_ref gives out. */
@@ -76,6 +77,9 @@ void lua_vm_spend(lua_State *L, size_t steps, bool look)
 {
     struct lua_vm *vm = lua_vm_of(L);
 
+    /* LuaJIT bounds each coroutine's stack, not the thread's, on which all of them nest. */
+    if (vm->stack - (uintptr_t)__builtin_frame_address(0) > STACK_BYTES)
+        lj.error(L, "stack overflow");
     vm->steps -= (long)steps;
     if (vm->steps > 0 && !look)
         return;
@@ -96,8 +100,9 @@ static void on_steps(lua_State *L, lua_Debug *ar)
     lua_vm_spend(L, HOOK_STEPS, true);
 }
 
-/* In front of each pcall. At the end of the stack the hook has no room: it raises an error of its
- * own, and functions that call each other through pcall could catch that for ever. */
+/* In front of what takes of the thread's stack, and of each pcall: at the end of Lua's stack the
+ * hook has no room. It raises an error of its own there, and functions that call each other through
+ * pcall could catch that for ever. */
 static int tick(lua_State *L)
 {
     lua_vm_spend(L, PCALL_STEPS, false);
@@ -183,11 +188,29 @@ static int bounded_rep(lua_State *L)
     return 1;
 }
 
+/* table.insert, which moves what is behind the place inside of one step; its own is the upvalue. */
+static int bounded_insert(lua_State *L)
+{
+    enum { MOVES = 16 }; /* that count as a step */
+    int n = lj.gettop(L);
+
+    if (n > 2) {
+        double moves = (double)lj.objlen(L, 1) - (double)lj.checkinteger(L, 2);
+        if (moves > 0)
+            lua_vm_spend(L, moves < MOVES * (double)STEPS ? (size_t)moves / MOVES : STEPS, false);
+    }
+    lj.pushvalue(L, lua_upvalueindex(1));
+    lj.insert(L, 1);
+    lj.call(L, n, 0);
+    return 0;
+}
+
 /* What functions see as their globals. The libraries' own tables stay out of reach: what one
  * function changes, another must not meet. */
 static const char sandbox[] =
     "local index, newindex, tick = ...\n"
     "local raw_pcall, setmetatable, error = pcall, setmetatable, error\n"
+    "local getmetatable, rawset = getmetatable, rawset\n"
     "local function pcall(...) tick() return raw_pcall(...) end\n"
     "local function locked(t)\n"
     "  return setmetatable({}, {__index = t, __metatable = false,\n"
@@ -198,13 +221,32 @@ static const char sandbox[] =
     "  for _, name in ipairs(names) do out[name] = t[name] end\n"
     "  return out\n"
     "end\n"
+    "local function own(t)\n"
+    "  if getmetatable(t) == false then error('read-only table', 3) end\n"
+    "  return t\n"
+    "end\n"
+    "local insert, sort = table.insert, table.sort\n"
+    "function table.insert(t, ...) return insert(own(t), ...) end\n"
+    /* A comparison of our own is steps, which the hook counts. */
+    "function table.sort(t, f)\n"
+    "  tick()\n"
+    "  if f == nil then return sort(t, function(a, b) return a < b end) end\n"
+    "  return sort(t, function(a, b) return (f(a, b)) end)\n"
+    "end\n"
+    "local resume, wrap = coroutine.resume, coroutine.wrap\n"
+    "function coroutine.resume(...) tick() return resume(...) end\n"
+    "function coroutine.wrap(f)\n"
+    "  local next = wrap(f)\n"
+    "  return function(...) tick() return next(...) end\n"
+    "end\n"
     "string.dump = nil\n"
     "getmetatable('').__metatable = false\n"
     "local env = some(_G, {'assert', 'error', 'ipairs', 'next', 'pairs', 'rawequal',\n"
-    "  'rawget', 'rawset', 'select', 'setmetatable', 'getmetatable', 'tonumber', 'tostring', "
+    "  'rawget', 'select', 'setmetatable', 'getmetatable', 'tonumber', 'tostring', "
     "'type',\n"
     "  'unpack'})\n"
     "env.pcall = pcall\n"
+    "function env.rawset(t, k, v) return rawset(own(t), k, v) end\n"
     "local function handle(h, ok, ...)\n"
     "  if ok then return true, ... end\n"
     "  return false, h((...))\n"
@@ -247,6 +289,10 @@ static int set_up(lua_State *L)
     lj.getfield(L, -1, "rep");
     lj.pushcclosure(L, bounded_rep, 1);
     lj.setfield(L, -2, "rep");
+    lj.getfield(L, LUA_GLOBALSINDEX, "table");
+    lj.getfield(L, -1, "insert");
+    lj.pushcclosure(L, bounded_insert, 1);
+    lj.setfield(L, -2, "insert");
     lj.settop(L, 0);
     for (int at = REG_FUNCTIONS; at <= REG_CONFS; at++) {
         lj.createtable(L, 0, 0);
@@ -277,6 +323,7 @@ void lua_vm_free(struct lua_vm *vm)
 /* Calls f protected, within a call's bounds. False: the message is on the stack. */
 bool lua_vm_call(struct lua_vm *vm, lua_CFunction f, void *arg)
 {
+    vm->stack = (uintptr_t)__builtin_frame_address(0);
     vm->steps = STEPS;
     vm->pattern_steps = PATTERN_STEPS;
     vm->cpu_end_us = 0;

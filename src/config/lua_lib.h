@@ -33,6 +33,7 @@
     X(optinteger, luaL_optinteger)              \
     X(checkstack, luaL_checkstack)              \
     X(gettop, lua_gettop)                       \
+    X(objlen, lua_objlen)                       \
     X(settop, lua_settop)                       \
     X(insert, lua_insert)                       \
     X(remove, lua_remove)                       \

@@ -3,9 +3,9 @@
  * match within one step of the interpreter, however long a pattern goes back and forth. */
 #include <ctype.h>
 
-#include "config/lua_lib.h"
+#include "config/lua.h"
 
-enum { CAPTURES = 32, DEPTH = 200 };
+enum { CAPTURES = 32, DEPTH = 200, SET_STEP = 16 /* bytes of a set that are a step */ };
 enum { LENGTH_OPEN = -1, LENGTH_POSITION = -2 };
 
 struct match {
@@ -20,11 +20,13 @@ struct match {
     } captures[CAPTURES];
 };
 
-static void count(struct match *m)
+static void count(struct match *m, size_t steps)
 {
-    if (*m->steps == 0)
+    if (steps > *m->steps) {
+        *m->steps = 0;
         lj.error(m->L, "takes too long");
-    --*m->steps;
+    }
+    *m->steps -= (unsigned)steps;
 }
 
 /* ---- One character ---- */
@@ -82,12 +84,14 @@ static const char *item_end(struct match *m, const char *p)
     }
     if (first != '[')
         return p;
+    const char *begin = p;
     p += p < m->pattern_end && *p == '^';
     do { /* a bracket at the start is one of the set */
         if (p == m->pattern_end)
             lj.error(m->L, "malformed pattern (missing ']')");
         p += *p == '%' && p + 1 < m->pattern_end ? 2 : 1;
     } while (p >= m->pattern_end || *p != ']');
+    count(m, (size_t)(p - begin) / SET_STEP);
     return p + 1;
 }
 
@@ -114,15 +118,17 @@ static bool in_set(unsigned char c, const char *p, const char *end)
 
 static bool item_has(struct match *m, const char *s, const char *p, const char *end)
 {
-    count(m);
+    count(m, 1);
     if (s >= m->end)
         return false;
     if (*p == '.')
         return true;
     if (*p == '%')
         return in_class((unsigned char)*s, p[1]);
-    if (*p == '[')
+    if (*p == '[') {
+        count(m, (size_t)(end - p) / SET_STEP);
         return in_set((unsigned char)*s, p + 1, end - 1);
+    }
     return *p == *s;
 }
 
@@ -140,7 +146,7 @@ static const char *match_balance(struct match *m, const char *s, const char *p)
     if (s >= m->end || *s != p[0])
         return NULL;
     while (++s < m->end) {
-        count(m);
+        count(m, 1);
         if (*s == p[1]) {
             if (--depth == 0)
                 return s + 1;
@@ -213,9 +219,7 @@ static const char *match_again(struct match *m, const char *s, char digit)
     if (i < 0 || i >= m->ncaptures || m->captures[i].length == LENGTH_OPEN)
         lj.error(m->L, "invalid capture index");
     size_t n = m->captures[i].length < 0 ? 0 : (size_t)m->captures[i].length;
-    if (n > *m->steps)
-        lj.error(m->L, "takes too long");
-    *m->steps -= (unsigned)n;
+    count(m, n);
     return (size_t)(m->end - s) >= n && memcmp(s, m->captures[i].at, n) == 0 ? s + n : NULL;
 }
 
@@ -259,7 +263,7 @@ static int match_special(struct match *m, const char **s, const char **p)
 static const char *match_items(struct match *m, const char *s, const char *p)
 {
     while (p < m->pattern_end) {
-        count(m);
+        count(m, 1);
         if (*p == '(')
             return p + 1 < m->pattern_end && p[1] == ')'
                        ? capture_open(m, s, p + 2, LENGTH_POSITION)
@@ -484,7 +488,7 @@ static void add_template(struct match *m, int *npieces, const char *s, const cha
     const char *p = lj.tolstring(m->L, 3, &n), *stop = p + n, *plain = p;
 
     while (p < stop) {
-        count(m);
+        count(m, 1);
         if (*p++ != '%')
             continue;
         add_text(m, npieces, plain, p - 1);
@@ -511,6 +515,7 @@ static void add_given(struct match *m, int *npieces, const char *s, const char *
 {
     lua_State *L = m->L;
 
+    lua_vm_spend(L, 1, false);
     lj.pushvalue(L, 3);
     int n = push_captures(m, s, end, true);
     if (lj.type(L, 3) == LUA_TTABLE) {

@@ -59,6 +59,56 @@ def test_filter_func_that_fails_does_not_match(gw, upstream):
     assert gw.log.count("filter_func of route") < 60
 
 
+@pytest.mark.parametrize("body, why", [
+    # The thread's stack: each level is a coroutine with a stack of its own.
+    ("local co, res, n, g = coroutine.create, coroutine.resume, 0 "
+     "local function f() return (('x'):gsub('x', g)) end "
+     "g = function() n = n + 1 if n % 50 == 0 then assert(res(co(f))) else f() end end f()", "stack overflow"),
+    ("local function f() return (('x'):gsub('x', coroutine.wrap(f))) end f()", "stack overflow"),
+    ("local function f() table.sort({1, 2}, f) end f()", "overflow"),
+    # One step of the interpreter each, which took seconds.
+    ("table.insert({}, -2^31, 1)", "takes too long"),
+    ("('x'):rep(10000):find('[' .. ('a'):rep(1000000) .. ']')", "takes too long"),
+    ("('x'):rep(10000):find('%f[' .. ('a'):rep(1000000) .. ']')", "takes too long"),
+    ("local t = {} for i = 1, 100000 do t[i] = i end while true do table.sort(t, rawequal) end", "takes too long"),
+    # What all functions share.
+    ("rawset(string, 'rep', error)", "read-only table"),
+    ("rawset(vars, 'uri', '/other')", "read-only table"),
+    ("table.insert(vars, '/other')", "read-only table"),
+], ids=range(10))
+def test_filter_func_within_bounds(gw, upstream, body, why):
+    gw.route("/*", upstream, marked("bad"), id="bad", priority=1, filter_func=f"function(vars) {body} return true end")
+    gw.route("/*", upstream, marked("rest"), id="rest")
+    for _ in range(3):
+        assert routed(gw, "/") == "rest"
+    wire.wait_until("the log", lambda: "filter_func of route bad failed: " in gw.log)
+    assert why in gw.log
+
+
+def test_filter_func_uses_its_libraries(gw, upstream):
+    """What bounds them leaves what they do."""
+    gw.route("/*", upstream, marked("ok"), filter_func="""function(vars)
+        local t = {3, 1, 2}
+        table.sort(t)
+        table.insert(t, 9)
+        table.insert(t, 1, 0)
+        table.insert(t, 3, 'z')
+        assert(table.concat(t, ',') == '0,1,z,2,3,9')
+        table.sort(t, function(a, b) return tostring(a) > tostring(b) end)
+        assert(table.concat(t, ',') == 'z,9,3,2,1,0')
+        assert(not pcall(table.insert, t) and not pcall(table.insert, nil, 1) and not pcall(table.sort, t))
+        local next = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end)
+        assert(next(1) == 2 and next(5) == 10)
+        local co = coroutine.create(function(a) error('x' .. a, 0) end)
+        local ok, err = coroutine.resume(co, 1)
+        assert(not ok and err == 'x1')
+        local own = rawset({}, 'x', 1)
+        assert(own.x == 1 and ('a-b_c'):match('^[%w_%-]+$') == 'a-b_c')
+        return true
+    end""")
+    assert routed(gw, "/") == "ok"
+
+
 def test_filter_func_changes_and_goes(gw, upstream):
     for n in range(30):
         put(gw, upstream, plugins=marked(f"r{n}"), filter_func=f"function(vars) return vars.arg_n == '{n}' end")
