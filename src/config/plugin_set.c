@@ -37,7 +37,6 @@ static const struct {
     {"csrf", DUTY_GUARD},
     {"dingtalk-auth", DUTY_GUARD},
     {"feishu-auth", DUTY_GUARD},
-    {"forward-auth", DUTY_GUARD},
     {"opa", DUTY_GUARD},
     {"openid-connect", DUTY_GUARD},
     {"real-ip", DUTY_GUARD}, /* without it others judge the wrong address */
