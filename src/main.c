@@ -468,6 +468,8 @@ static bool start_admin(struct program *p)
                                   .stream = p->settings->stream,
                                   .whole = p->settings->provider == PROVIDER_API,
                                   .prefix = shown_prefix(p->settings),
+                                  .ui_dir = sa->ui_dir,
+                                  .jobs = p->jobs,
                                   .plugins = p->plugins};
     p->admin = admin_new(&config, p->keeper);
     p->admin_server = admin_server_new(p->config.server_header);

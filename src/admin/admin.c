@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "admin/ui.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/panic.h"
@@ -550,6 +551,10 @@ static size_t admin_body_max(struct admin *admin, const struct admin_request *r)
 void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
                   void *arg)
 {
+    if (admin->ui && ui_has(r->path) && access_allows(admin->access, r->client)) {
+        ui_handle(admin->ui, r, done, arg);
+        return;
+    }
     struct call *c = call_new(admin, r, done, arg);
 
     c->body_max = admin_body_max(admin, r);
@@ -600,6 +605,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
     admin->prefix = arena_str(&admin->arena, config->prefix);
     admin->live_ms = config->live_ms ? config->live_ms : LIVE_MS;
     admin->access = access_new(config, &admin->arena);
+    admin->ui = config->ui_dir.n > 0 ? ui_new(config->ui_dir, config->jobs) : NULL;
     while (config->plugins && config->plugins[n])
         n++;
     admin->plugins = arena_zero(&admin->arena, (n + 1) * sizeof(*admin->plugins));
@@ -614,6 +620,7 @@ void admin_free(struct admin *admin)
 {
     if (!admin)
         return;
+    ui_free(admin->ui);
     arena_fini(&admin->arena);
     free(admin);
 }

@@ -10,6 +10,7 @@
 #include "base/cidr.h"
 #include "base/str.h"
 #include "config/settings.h"
+#include "loop/jobs.h"
 #include "plugin/plugin.h"
 #include "store/keeper.h"
 
@@ -31,6 +32,8 @@ struct admin_config {
     struct str prefix;      /* of keys as they are shown: "/apisix" */
     int64_t live_ms;        /* how long a write waits for all workers to serve it; 0: 5 s */
     const struct plugin *const *plugins; /* NULL-ended: those that are enabled; must live on */
+    struct str ui_dir; /* folder of the web interface below /ui/ (ui.h); absent: there is none */
+    struct jobs *jobs; /* read its files; must live on */
 };
 
 struct admin_request {

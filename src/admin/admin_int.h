@@ -10,11 +10,13 @@
 #include "store/document.h"
 
 struct access; /* who may come in: access.c */
+struct ui;     /* ui.h */
 
 struct admin {
     struct keeper *keeper;
     struct arena arena;
     struct access *access;
+    struct ui *ui; /* NULL: none */
     bool cors, v3, stream;
     bool whole; /* the store is given whole: documents are not written one by one */
     int64_t live_ms;

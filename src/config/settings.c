@@ -883,6 +883,8 @@ static bool take_document(struct loader *l, json_t *document)
     warn_etcd(document, raw.deployment);
     take_protocols(l, raw.xrpc);
     s->data_dir = absolute(l->arena, raw.eclusa->data_dir);
+    if (raw.deployment->admin->ui)
+        s->admin.ui_dir = absolute(l->arena, raw.eclusa->admin_ui_dir);
     s->graphql_max = (size_t)raw.graphql->max_size;
     s->plugins = raw.plugins.items;
     s->nplugins = (unsigned)raw.plugins.n;

@@ -42,6 +42,7 @@ struct settings_admin {
     /* No key is set: settings_admin_key must be called before the Admin API is opened. */
     bool key_generated;
     bool cors;
+    struct str ui_dir;      /* folder of the web interface, absolute; absent: there is none */
     bool v3;                /* admin_api_version; false: the older shape of replies */
     struct cidr_list allow; /* who may connect; empty: nobody */
     /* Of https_admin: PEM files, absolute; cert absent: no TLS; ca absent: clients need none. */

@@ -373,6 +373,8 @@ static const struct field admin_rows[] = {
             "`admin.key` in eclusa.data_dir."},
     {"enable_admin_cors", FIELD_BOOL, AT(cors), .def = "true",
      .doc = "Send CORS headers with the Admin API's responses."},
+    {"enable_admin_ui", FIELD_BOOL, AT(ui), .def = "true",
+     .doc = "Serve the files of eclusa.admin_ui_dir below `/ui/`, to whoever allow_admin lets in."},
     {"allow_admin", FIELD_LIST, AT(allow), .of = &string_row, .def = "[\"127.0.0.0/24\",\"::1\"]",
      .doc = "Addresses and networks that may use the Admin API."},
     {"admin_listen", FIELD_OBJECT, AT(listen), .fields = &admin_listen_fields, .def = "{}"},
@@ -491,6 +493,10 @@ static const struct fields history_fields = {history_rows, .size = sizeof(struct
 static const struct field eclusa_rows[] = {
     {"data_dir", FIELD_STR, AT(data_dir), .def = "\"data\"", .min = 1, .max = 3000,
      .doc = "Folder of all that survives a restart; made when missing."},
+    {"admin_ui_dir", FIELD_STR, AT(admin_ui_dir), .def = "\"/usr/share/eclusa/ui\"", .min = 1,
+     .max = 3000,
+     .doc = "Folder of a web interface, such as [APISIX's dashboard](migration.md#the-dashboard): "
+            "its files stand below `/ui/` beside the Admin API. It need not be there."},
     {"upstream_tls_verify", FIELD_BOOL, AT(upstream_tls_verify), .def = "true",
      .doc = "Verify the certificates of upstreams (APISIX does not)."},
     {"server_header", FIELD_STR, AT(server_header), .max = 256, .pattern = "^[ -~]*\\z",
@@ -607,7 +613,6 @@ const char *const settings_idle_keys[] = {
     "apisix.stream_proxy",
     "apisix.tracing",
     "apisix.worker_startup_time_threshold",
-    "deployment.admin.enable_admin_ui",
     "deployment.certs",
     "discovery.consul",
     "discovery.consul_kv",

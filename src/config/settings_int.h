@@ -68,7 +68,7 @@ struct raw_admin_tls {
 };
 
 struct raw_admin {
-    bool key_required, cors, https;
+    bool key_required, cors, ui, https;
     struct raw_admin_tls *tls;
     struct field_list keys;  /* struct raw_admin_key */
     struct field_list allow; /* struct str */
@@ -131,7 +131,7 @@ struct raw_history {
 struct raw_eclusa {
     struct raw_history *history;
     struct str data_dir, server_header, max_header_bytes, max_uri_bytes, request_buffer_bytes,
-        access_log_flush;
+        access_log_flush, admin_ui_dir;
     bool upstream_tls_verify;
     int64_t max_headers;
 };

@@ -142,6 +142,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->admin.nkeys, 0);
     assert_true(s->admin.key_generated);
     assert_true(s->admin.cors);
+    assert_str(s->admin.ui_dir, "/usr/share/eclusa/ui");
     assert_int_equal(s->admin.allow.n, 2);
 
     assert_null(s->log.error_file.p);
@@ -233,6 +234,7 @@ static const char everything[] =
     "plugin_attr: {x: {y: 1}}\n"
     "eclusa:\n"
     "  data_dir: /srv/e\n"
+    "  admin_ui_dir: /srv/ui\n"
     "  upstream_tls_verify: false\n"
     "  server_header: mine\n"
     "  max_header_bytes: 64k\n"
@@ -275,6 +277,7 @@ static void check_deployment(const struct settings *s)
     assert_true(s->admin.keys[1].viewer);
     assert_false(s->admin.key_generated);
     assert_false(s->admin.cors);
+    assert_str(s->admin.ui_dir, "/srv/ui");
     assert_int_equal(s->admin.allow.n, 1);
     assert_str(s->admin.listen.ip, "0.0.0.0");
     assert_int_equal(s->admin.listen.port, 9999);
@@ -642,6 +645,13 @@ static void test_warnings(void **state)
     load(&l, "eclusa: {data_dir: a}\neclusa: {data_dir: /b}\n");
     assert_true(log_has("line 2: the key \"eclusa\" occurs twice"));
     assert_str(l.s->data_dir, "/b");
+    unload(&l);
+
+    load(&l, "deployment: {admin: {enable_admin_ui: false}}\neclusa: {admin_ui_dir: ui}\n");
+    assert_null(l.s->admin.ui_dir.p);
+    unload(&l);
+    load(&l, "eclusa: {admin_ui_dir: ui}\n");
+    assert_path(l.s->admin.ui_dir, "ui");
     unload(&l);
 }
 
