@@ -247,6 +247,8 @@ static bool set_config(struct program *p)
     if (!c->tls_verified)
         return fail(p, "apisix.ssl.ssl_trusted_certificate");
     c->tls_unverified = tls_client_context(STR_NONE, false, &p->arena, &p->err);
+    if (!c->tls_unverified)
+        return fail(p, "TLS");
     c->fallback_sni = s->ssl.fallback_sni;
     c->tls = make_tls(s, &p->arena, &p->err);
     if (!c->tls)
@@ -686,6 +688,7 @@ int main(int argc, char **argv)
     const char *file = NULL;
     int option;
 
+    tls_memory_setup();
     json_pools_init();
     if (strcmp(command, "export") == 0)
         return command_export(argc, argv);

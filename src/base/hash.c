@@ -2,9 +2,7 @@
 /* SipHash-2-4 with a key of the process, and FNV-1a. */
 #include "base/hash.h"
 
-#include <sys/random.h>
-
-#include "base/panic.h"
+#include "base/random.h"
 
 static uint64_t key0 = 0x0706050403020100ull, key1 = 0x0f0e0d0c0b0a0908ull;
 
@@ -12,8 +10,7 @@ void hash_setup(void)
 {
     uint64_t key[2];
 
-    if (getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
-        PANIC("no random bytes from the kernel");
+    random_bytes(key, sizeof(key));
     key0 = key[0];
     key1 = key[1];
 }

@@ -7,8 +7,44 @@
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "base/panic.h"
 
 static int memory_index = -1;
+
+/* ---- Memory ---- */
+
+static void *crypto_alloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return mem_alloc(n);
+}
+
+static void *crypto_resize(void *p, size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (n > 0)
+        return mem_resize(p, n);
+    free(p);
+    return NULL;
+}
+
+static void crypto_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(p);
+}
+
+void tls_memory_setup(void)
+{
+    int ok = CRYPTO_set_mem_functions(crypto_alloc, crypto_resize, crypto_free);
+
+    ASSERT(ok);
+}
+
+/* ---- Contexts ---- */
 
 /* TLS 1.3 tickets come after the handshake; the newest one is kept (RFC 8446 §4.6.1). */
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
@@ -46,13 +82,27 @@ static void make_ready(SSL_CTX *ctx)
     }
 }
 
+struct str tls_context_error(struct arena *a)
+{
+    const char *why = ERR_reason_error_string(ERR_peek_last_error());
+    struct str text = arena_printf(a, "OpenSSL gives no TLS: %s", why ? why : "no reason");
+
+    ERR_clear_error();
+    return text;
+}
+
 SSL_CTX *tls_client_context(struct str ca_file, bool verify, struct arena *a, struct str *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
+    if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1) {
+        *err = tls_context_error(a);
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
     if (memory_index < 0)
         memory_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    ASSERT(memory_index >= 0);
     tls_context_set_modes(ctx);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_new_session);
@@ -81,18 +131,21 @@ void tls_session_forget(struct tls_session *s)
     s->session = NULL;
 }
 
-static void set_name(SSL *ssl, const char *name)
+/* ---- Connections ---- */
+
+/* False: certificates would not be held against the name. */
+static bool set_name(SSL *ssl, const char *name)
 {
     unsigned char ip[16];
 
-    if (inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1) {
-        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
-        return;
-    }
-    /* SSL_set_tlsext_host_name, whose macro casts const away. */
+    if (inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+    /* One of more than 255 bytes is not sent. SSL_set_tlsext_host_name, whose macro casts const
+     * away. */
     SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    SSL_set1_host(ssl, name);
+    /* To OpenSSL an empty name means that any will do. */
+    return name[0] && SSL_set1_host(ssl, name) == 1;
 }
 
 SSL *tls_client_new(SSL_CTX *ctx, struct str server_name, struct tls_identity *identity,
@@ -101,10 +154,13 @@ SSL *tls_client_new(SSL_CTX *ctx, struct str server_name, struct tls_identity *i
     static const unsigned char alpn[] = "\x08http/1.1";
     SSL *ssl = SSL_new(ctx);
     char *name = str_dup(server_name);
+    bool good;
 
-    set_name(ssl, name);
+    ASSERT(ssl);
+    good = set_name(ssl, name) || SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE;
     free(name);
-    if (identity && !tls_identity_use(identity, ssl)) {
+    if (!good || (identity && !tls_identity_use(identity, ssl))) {
+        ERR_clear_error();
         SSL_free(ssl);
         return NULL;
     }

@@ -231,10 +231,15 @@ void tls_authorities_put(struct tls_authorities *a)
     free(a);
 }
 
-static void trust(struct trusted *t, X509 *cert)
+static bool trust(struct trusted *t, X509 *cert)
 {
-    X509_STORE_add_cert(t->store, cert);
-    sk_X509_NAME_push(t->names, X509_NAME_dup(X509_get_subject_name(cert)));
+    X509_NAME *name = X509_NAME_dup(X509_get_subject_name(cert));
+
+    if (!name || !sk_X509_NAME_push(t->names, name)) {
+        X509_NAME_free(name);
+        return false;
+    }
+    return X509_STORE_add_cert(t->store, cert) == 1;
 }
 
 static struct trusted *decode_trusted(const struct tls_authorities *a)
@@ -246,14 +251,12 @@ static struct trusted *decode_trusted(const struct tls_authorities *a)
     t->store = X509_STORE_new();
     t->names = sk_X509_NAME_new_null();
     ERR_clear_error();
-    t->good = read_certs(a->pem, &first, &rest);
+    t->good = read_certs(a->pem, &first, &rest) && trust(t, first);
+    for (int i = 0; t->good && i < sk_X509_num(rest); i++)
+        t->good = trust(t, sk_X509_value(rest, i));
     if (!t->good)
         log_error("certificates of authorities cannot be used: %s",
                   ERR_reason_error_string(ERR_peek_last_error()));
-    else
-        trust(t, first);
-    for (int i = 0; t->good && i < sk_X509_num(rest); i++)
-        trust(t, sk_X509_value(rest, i));
     ERR_clear_error();
     X509_free(first);
     sk_X509_pop_free(rest, X509_free);
@@ -279,7 +282,6 @@ bool tls_authorities_use(struct tls_authorities *a, SSL *ssl)
 
     if (!t->good)
         return false;
-    SSL_set1_verify_cert_store(ssl, t->store);
     SSL_set0_CA_list(ssl, SSL_dup_CA_list(t->names));
-    return true;
+    return SSL_set1_verify_cert_store(ssl, t->store) == 1;
 }

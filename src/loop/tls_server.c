@@ -5,12 +5,12 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <time.h>
 
 #include "base/mem.h"
 #include "base/panic.h"
+#include "base/random.h"
 #include "loop/tls.h"
 
 enum {
@@ -39,6 +39,7 @@ static void make_indexes(void)
 {
     peer_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     server_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    ASSERT(peer_index >= 0 && server_index >= 0);
 }
 
 /* ---- Tickets (RFC 5077 §4) ---- */
@@ -58,9 +59,9 @@ static void rotate(struct tls_server *t, int64_t now)
         return;
     /* One that nobody has used for so long opens nothing that is still wanted. */
     t->before = now < t->now.until + TICKET_KEY_S ? t->now : (struct ticket_key){0};
-    RAND_bytes(t->now.name, sizeof(t->now.name));
-    RAND_priv_bytes(t->now.cipher, sizeof(t->now.cipher));
-    RAND_priv_bytes(t->now.mac, sizeof(t->now.mac));
+    random_bytes(t->now.name, sizeof(t->now.name));
+    random_bytes(t->now.cipher, sizeof(t->now.cipher));
+    random_bytes(t->now.mac, sizeof(t->now.mac));
     t->now.until = now + TICKET_KEY_S;
 }
 
@@ -107,8 +108,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
         return 0;
     if (seal) {
         memcpy(name, k.name, sizeof(k.name));
-        good = RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1 &&
-               EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.cipher, iv) == 1;
+        random_bytes(iv, (size_t)EVP_CIPHER_get_iv_length(EVP_aes_256_cbc()));
+        good = EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.cipher, iv) == 1;
     } else {
         good = EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.cipher, iv) == 1;
     }
@@ -264,9 +265,13 @@ struct tls_server *tls_server_new(const struct tls_server_config *config, struct
     pthread_once(&indexed, make_indexes);
     pthread_mutex_init(&t->lock, NULL);
     t->ctx = SSL_CTX_new(TLS_server_method());
-    SSL_CTX_set_ex_data(t->ctx, server_index, t);
+    if (!t->ctx || SSL_CTX_set_ex_data(t->ctx, server_index, t) != 1 ||
+        SSL_CTX_set_min_proto_version(t->ctx, TLS1_1_VERSION) != 1) {
+        *err = tls_context_error(a);
+        tls_server_free(t);
+        return NULL;
+    }
     tls_context_set_modes(t->ctx);
-    SSL_CTX_set_min_proto_version(t->ctx, TLS1_1_VERSION);
     SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_client_hello_cb(t->ctx, on_hello, NULL);
     SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, NULL);
@@ -303,7 +308,7 @@ SSL *tls_server_accept(struct tls_server *t, struct tls_peer *peer)
 {
     SSL *ssl = SSL_new(t->ctx);
 
-    SSL_set_ex_data(ssl, peer_index, peer);
+    ASSERT(ssl && SSL_set_ex_data(ssl, peer_index, peer) == 1);
     SSL_set_accept_state(ssl);
     return ssl;
 }

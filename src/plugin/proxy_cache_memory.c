@@ -7,10 +7,10 @@
  * across allocation of a body, a copy of one or a file, and with 16 shards two threads seldom meet.
  * Two shards are never locked at once. Entries are counted references and never change, so a hit
  * leaves with its reference and sends the bytes where they lie. */
-#include <sys/random.h>
 
 #include "base/mem.h"
 #include "base/panic.h"
+#include "base/random.h"
 #include "plugin/proxy_cache_index.h"
 
 /* ---- Making -----------------------------------------------------------------------------------
@@ -20,7 +20,6 @@ struct cache_zone *zone_new(const struct cache_zone_conf *conf)
 {
     struct cache_zone *z = mem_zero(sizeof(*z));
     size_t chains = 1024;
-    uint32_t nonce;
 
     z->conf = *conf;
     z->conf.name.p = str_dup(conf->name);
@@ -35,9 +34,7 @@ struct cache_zone *zone_new(const struct cache_zone_conf *conf)
         list_init(&z->shards[i].used);
         list_init(&z->shards[i].warm);
     }
-    if (getrandom(&nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
-        PANIC("no random bytes from the kernel");
-    z->first_file = (uint64_t)nonce << 32;
+    z->first_file = (uint64_t)random_u32() << 32;
     atomic_init(&z->next_file, z->first_file);
     return z;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients over TLS: which certificate for which name, versions, resumption, what fails and how."""
+import os
 import socket
 import ssl
 import struct
@@ -10,6 +11,7 @@ import pytest
 
 import pki
 import wire
+from gw import Gateway
 from pki import logged, put, shown, ssl_doc
 
 pytestmark = [pytest.mark.asan]
@@ -421,3 +423,14 @@ def test_drain(tls, made, upstream):
         assert w.response().body == b"a" * 10000
         t.join()
     assert code == [0]
+
+
+def test_openssl_without_ciphers(tmp_path):
+    """An openssl.cnf that leaves nothing: the start says so, and nothing is served without TLS in its place."""
+    with open(tmp_path / "bad.cnf", "w", encoding="utf-8") as f:
+        f.write("openssl_conf = init\n[init]\nproviders = all\n[all]\nnull = nothing\n[nothing]\nactivate = 1\n")
+    gw = Gateway(tmp_path / "gw")
+    for word in ("test", "run"):
+        done = subprocess.run(gw.command(word), capture_output=True, timeout=20, text=True, check=False, cwd=tmp_path,
+                              env={**os.environ, "OPENSSL_CONF": str(tmp_path / "bad.cnf")})
+        assert done.returncode == 1 and "OpenSSL gives no TLS: library has no ciphers" in done.stderr, done

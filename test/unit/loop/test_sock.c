@@ -664,6 +664,12 @@ static void test_tls_untrusted(void **state)
     assert_int_equal(a->why, REASON_TLS_UNVERIFIED);
     end_free(a);
     end_free(b);
+    /* Nothing to hold a certificate against: any would do. */
+    assert_null(tls_client_new(ctx, STR(""), NULL, NULL));
+    assert_null(tls_client_new(ctx, STR_NONE, NULL, NULL));
+    SSL *unnamed = tls_client_new(tls.unverified, STR(""), NULL, NULL);
+    assert_non_null(unnamed);
+    SSL_free(unnamed);
     SSL_CTX_free(ctx);
     assert_null(tls_client_context(STR("/nonexistent"), true, &arena, &err));
     assert_true(str_search(err, STR("/nonexistent")) >= 0);
