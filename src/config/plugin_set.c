@@ -33,16 +33,13 @@ static const struct {
     {"authz-casdoor", DUTY_GUARD},
     {"authz-keycloak", DUTY_GUARD},
     {"cas-auth", DUTY_GUARD},
-    {"consumer-restriction", DUTY_GUARD},
     {"csrf", DUTY_GUARD},
     {"dingtalk-auth", DUTY_GUARD},
     {"feishu-auth", DUTY_GUARD},
     {"opa", DUTY_GUARD},
     {"openid-connect", DUTY_GUARD},
     {"real-ip", DUTY_GUARD}, /* without it others judge the wrong address */
-    {"referer-restriction", DUTY_GUARD},
     {"saml-auth", DUTY_GUARD},
-    {"ua-restriction", DUTY_GUARD},
     /* What may pass, by its content. */
     {"ai-aliyun-content-moderation", DUTY_GUARD},
     {"ai-aws-content-moderation", DUTY_GUARD},
@@ -52,7 +49,6 @@ static const struct {
     {"client-control", DUTY_GUARD},
     {"oas-validator", DUTY_GUARD},
     {"request-validation", DUTY_GUARD},
-    {"uri-blocker", DUTY_GUARD},
     {"workflow", DUTY_GUARD},
     /* How much. */
     {"ai-rate-limiting", DUTY_GUARD},

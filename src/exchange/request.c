@@ -66,6 +66,15 @@ struct str request_header(const struct exchange *ex, struct str name)
     return h ? header_str_value(h) : STR_NONE;
 }
 
+bool request_header_at(const struct exchange *ex, size_t i, struct str *name, struct str *value)
+{
+    if (i >= ex->req.head.n)
+        return false;
+    *name = header_str_name(&ex->req.head.list[i]);
+    *value = header_str_value(&ex->req.head.list[i]);
+    return true;
+}
+
 /* What a plugin sets must not be able to split a head. */
 static bool header_ok(struct exchange *ex, struct str name, struct str value)
 {

@@ -168,6 +168,8 @@ struct str request_scheme(const struct exchange *ex);
 struct str request_client(const struct exchange *ex);
 /* First header of that name, in any case; absent: p == NULL. */
 struct str request_header(const struct exchange *ex, struct str name);
+/* i-th header, with an empty name where one was removed; false past the end. */
+bool request_header_at(const struct exchange *ex, size_t i, struct str *name, struct str *value);
 /* Replaces all headers of that name, adds one, removes all. Copies nothing: name and value must
  * live as long as the exchange (conf, ex_arena, literals). Seen by later plugins and by the
  * upstream. */
