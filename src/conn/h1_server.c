@@ -163,6 +163,7 @@ static void handshake_failed(struct h1_conn *c)
     if (http) {
         sock_plain(&c->sock);
         h1_conn_begin(c, &unknown, 0);
+        c->to_head = c->sock.first == 'H'; /* no other method begins so */
         h1_conn_refuse(c, &unknown, REASON_HTTP_TO_TLS_PORT);
         return;
     }

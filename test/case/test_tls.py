@@ -342,6 +342,13 @@ def test_plain_http(tls, first):
     logged(tls, "The plain HTTP request was sent to HTTPS port")
 
 
+def test_plain_http_head(tls):
+    with wire.connect(tls.tls_port) as w:
+        w.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert w.response("HEAD").status == 400
+        assert w.closed(), "no body"
+
+
 @pytest.mark.parametrize("first", [b"\x00" * 50, b"\x16\x03\x01\x00\x05hello", b"\x16\x03\x01\xff\xff" + b"x" * 70000,
                                    b"\x80\x2e\x01\x03\x01" + b"\x00" * 60, b"\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28",
                                    b"\x16\x03\x01\x00\x00" * 50])
