@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists of documents: all of a kind by age, filtered and by pages as APISIX does
- * (apisix/admin/v3_adapter.lua). */
+/* Lists of documents, filtered as in APISIX (apisix/admin/v3_adapter.lua): all of a kind by key, as
+ * etcd gives them, or a page by age. */
 #include <inttypes.h>
 
 #include "admin/admin_int.h"
@@ -77,11 +77,12 @@ static bool page_item(void *arg, const struct store_item *item)
 static enum store_status listing_read(struct listing *l, struct str prefix, struct str *err)
 {
     struct store *store = keeper_store(l->c->keeper);
-    struct store_pick page = {prefix, page_want, page_item, l};
+    bool paged = l->to < INT64_MAX;
+    struct store_pick page = {prefix, page_want, page_item, l, false};
+    struct store_pick all = {prefix, NULL, listing_item, l, !paged};
+    const struct store_pick *pick = paged && filter_is_open(l->filter) ? &page : &all;
 
-    if (l->to < INT64_MAX && filter_is_open(l->filter))
-        return store->ops->pick(store, &page, err);
-    return store->ops->list(store, prefix, listing_item, l, err);
+    return store->ops->pick(store, pick, err);
 }
 
 /* page and page_size count only together. False: answered. */

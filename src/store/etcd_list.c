@@ -27,16 +27,16 @@ static int by_age(const void *a, const void *b)
     return str_cmp(one->key, two->key);
 }
 
-/* All items below the prefix, the oldest first, their keys with etcd's prefix. False with *err. */
-static bool all_read(struct etcd *e, struct str prefix, bool keys_only, struct store_batch *all,
+/* All items of the list in its order, their keys with etcd's prefix. False with *err. */
+static bool all_read(struct etcd *e, const struct store_pick *p, struct store_batch *all,
                      struct str *err)
 {
-    struct etcd_pages pages = {e->caller, arena_join(&all->arena, e->prefix, prefix), keys_only,
-                               gather, all};
+    struct etcd_pages pages = {e->caller, arena_join(&all->arena, e->prefix, p->prefix),
+                               p->want != NULL, gather, all};
 
     if (!etcd_pages_read(&pages, &all->revision, err))
         return false;
-    if (all->n > 0)
+    if (all->n > 0 && !p->by_key) /* etcd's own order is that of the keys */
         qsort(all->items, all->n, sizeof(*all->items), by_age);
     return true;
 }
@@ -47,22 +47,6 @@ static struct store_item bare_item(const struct etcd *e, const struct store_item
 
     bare.key = str_from(item->key, e->prefix.n);
     return bare;
-}
-
-enum store_status etcd_list(struct store *store, struct str prefix,
-                            bool (*each)(void *arg, const struct store_item *item), void *arg,
-                            struct str *err)
-{
-    struct etcd *e = etcd_of(store);
-    struct store_batch *all = store_batch_new();
-    bool good = all_read(e, prefix, false, all, err), go = true;
-
-    for (size_t i = 0; i < all->n && good && go; i++) {
-        struct store_item item = bare_item(e, &all->items[i]);
-        go = each(arg, &item);
-    }
-    store_batch_free(all);
-    return good ? STORE_OK : STORE_FAILED;
 }
 
 /* The values of n items as they were at that revision, given to p->each. *go: it wants more. */
@@ -94,20 +78,43 @@ static bool values_give(struct etcd *e, const struct store_pick *p, const struct
     return good;
 }
 
-enum store_status etcd_pick(struct store *store, const struct store_pick *p, struct str *err)
+static bool some_give(struct etcd *e, const struct store_pick *p, struct store_batch *all,
+                      struct str *err)
 {
-    struct etcd *e = etcd_of(store);
-    struct store_batch *all = store_batch_new();
-    bool good = all_read(e, p->prefix, true, all, err), go = true;
     size_t wanted = 0;
+    bool good = true, go = true;
 
-    for (size_t i = 0; i < all->n && good; i++)
-        if (!p->want || p->want(p->arg, str_from(all->items[i].key, e->prefix.n)))
+    for (size_t i = 0; i < all->n; i++)
+        if (p->want(p->arg, str_from(all->items[i].key, e->prefix.n)))
             all->items[wanted++] = all->items[i];
     for (size_t i = 0; i < wanted && good && go; i += VALUES_AT_ONCE) {
         size_t n = wanted - i < VALUES_AT_ONCE ? wanted - i : VALUES_AT_ONCE;
         good = values_give(e, p, &all->items[i], n, all->revision, &go, err);
     }
+    return good;
+}
+
+enum store_status etcd_pick(struct store *store, const struct store_pick *p, struct str *err)
+{
+    struct etcd *e = etcd_of(store);
+    struct store_batch *all = store_batch_new();
+    bool good = all_read(e, p, all, err), go = true;
+
+    if (good && p->want)
+        good = some_give(e, p, all, err);
+    for (size_t i = 0; i < all->n && good && go && !p->want; i++) {
+        struct store_item item = bare_item(e, &all->items[i]);
+        go = p->each(p->arg, &item);
+    }
     store_batch_free(all);
     return good ? STORE_OK : STORE_FAILED;
+}
+
+enum store_status etcd_list(struct store *store, struct str prefix,
+                            bool (*each)(void *arg, const struct store_item *item), void *arg,
+                            struct str *err)
+{
+    struct store_pick all = {.prefix = prefix, .each = each, .arg = arg};
+
+    return etcd_pick(store, &all, err);
 }

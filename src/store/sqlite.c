@@ -69,6 +69,7 @@ static const char *const sql_text[SQL_COUNT] = {
     /* Two bounds as they are: with an OR in it SQLite would read the index to its end. */
     [SQL_LIST] = "SELECT seq FROM document WHERE key >= ?1 AND key < ?2 ORDER BY seq",
     [SQL_KEYS] = "SELECT seq, key FROM document WHERE key >= ?1 AND key < ?2 ORDER BY seq",
+    [SQL_BY_KEY] = "SELECT seq, key FROM document WHERE key >= ?1 AND key < ?2 ORDER BY key",
     [SQL_AT] = "SELECT key, value, created, modified FROM document WHERE seq = ?1",
     [SQL_INSERT] = "INSERT INTO document (key, created, modified, expires, value)"
                    " VALUES (?1, ?2, ?2, ?3, ?4)",
@@ -184,7 +185,7 @@ struct str sqlite_prefix_end(struct arena *a, struct str prefix)
 
 static bool rows_find(struct sqlite *s, const struct store_pick *p, struct rows *rows)
 {
-    sqlite3_stmt *st = s->stmt[p->want ? SQL_KEYS : SQL_LIST];
+    sqlite3_stmt *st = s->stmt[p->by_key ? SQL_BY_KEY : p->want ? SQL_KEYS : SQL_LIST];
     struct arena a;
     int rc;
 

@@ -16,6 +16,7 @@ enum sql {
     SQL_GET,
     SQL_LIST,
     SQL_KEYS,
+    SQL_BY_KEY,
     SQL_AT,
     SQL_INSERT,
     SQL_UPDATE,

@@ -70,7 +70,8 @@ void store_batch_pick(const struct store_batch *b, const struct store_pick *p)
     for (size_t i = 0; i < b->n; i++)
         if (str_starts(b->items[i].key, p->prefix))
             found[n++] = &b->items[i];
-    qsort(found, n, sizeof(*found), by_age);
+    if (!p->by_key)
+        qsort(found, n, sizeof(*found), by_age);
     for (size_t i = 0; i < n; i++)
         if (!p->want || p->want(p->arg, found[i]->key))
             found[wanted++] = found[i];

@@ -67,14 +67,15 @@ struct store_keep {
     int64_t age_ms;  /* 0: any */
 };
 
-/* Some items of a list. Both functions get arg. */
+/* Items of a list, some or all, in an order. Both functions get arg. */
 struct store_pick {
     struct str prefix;
-    /* Whether the item is one of them; NULL: all are. Called for all keys in the order of the list,
-     * before any value is read. */
+    /* Whether the item is one of them; NULL: all are. Called for all keys in that order, before any
+     * value is read. */
     bool (*want)(void *arg, struct str key);
     bool (*each)(void *arg, const struct store_item *item); /* as of store_ops.list */
     void *arg;
+    bool by_key; /* their bytes ascending; else as list */
 };
 
 /* Changes that others made, as a store that is watched delivers them. On the heap; whoever gets it
@@ -145,8 +146,8 @@ struct store_ops {
 
     /* ---- Only of stores that the Admin API lists; else NULL ---- */
 
-    /* As list, of those items alone that are wanted, at one state of the store; the others' values
-     * cost nothing. */
+    /* Those items that are wanted, in the order that is wanted, at one state of the store; the
+     * others' values cost nothing. */
     enum store_status (*pick)(struct store *s, const struct store_pick *p, struct str *err);
 
     /* ---- Only of stores that keep a history; else NULL ---- */

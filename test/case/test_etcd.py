@@ -118,7 +118,7 @@ def test_admin_writes_as_apisix_does(gw, etcd, upstream):
     assert json.loads(etcd.get(f"/routes/{route_id}")[0])["id"] == route_id
 
     listed = gw.admin("GET", "routes").json
-    assert listed["total"] == 2 and [i["value"]["uri"] for i in listed["list"]] == ["/b", "/posted"]
+    assert listed["total"] == 2 and [i["value"]["uri"] for i in listed["list"]] == ["/posted", "/b"]
     assert gw.admin("DELETE", "routes/r1").json == {"key": "/apisix/routes/r1", "deleted": "1"}
     assert etcd.get("/routes/r1") is None
     assert gw.admin("DELETE", "routes/r1").status == 404
@@ -539,7 +539,9 @@ def test_pages(make_gw, etcd, upstream):
         for page in (1, 2, 3, 26):
             assert shown("routes", page, size) == (255, ids[(page - 1) * size:page * size])
     whole = gw.admin("GET", "routes").json
-    assert whole["total"] == 255 and whole["list"][100:110] == gw.admin("GET", "routes?page=11&page_size=10").json["list"]
+    named = {item["key"].rsplit("/", 1)[1]: item for item in whole["list"]}
+    assert whole["total"] == 255 and list(named) == sorted(ids), "all at once: by key"
+    assert [named[i] for i in ids[100:110]] == gw.admin("GET", "routes?page=11&page_size=10").json["list"]
     assert shown("consumers", 1, 10) == (1, ["jack"]) and shown("services", 1, 10) == (0, [])
     assert shown("routes", 1, 10, "&uri=^/2$") == (1, ["997"])
     # Others' changes are there at once, and so are ours.

@@ -255,13 +255,18 @@ static void test_pick(void **state)
 {
     static const struct {
         const char *asked;
+        bool by_key;
         int stop_after;
         const char *want;
     } rows[] = {
-        {"---", 0, ""},
-        {"+++", 0, "/routes/9=e@1 /routes/1=f@3 /routes/5=c@4 "},
-        {"-++", 0, "/routes/1=f@3 /routes/5=c@4 "},
-        {"+-+", 1, "/routes/9=e@1 "},
+        {"---", false, 0, ""},
+        {"+++", false, 0, "/routes/9=e@1 /routes/1=f@3 /routes/5=c@4 "},
+        {"-++", false, 0, "/routes/1=f@3 /routes/5=c@4 "},
+        {"+-+", false, 1, "/routes/9=e@1 "},
+        {"", false, 0, "/routes/9=e@1 /routes/1=f@3 /routes/5=c@4 "},
+        {"+++", true, 0, "/routes/1=f@3 /routes/5=c@4 /routes/9=e@1 "},
+        {"+-+", true, 0, "/routes/1=f@3 /routes/9=e@1 "},
+        {"", true, 2, "/routes/1=f@3 /routes/5=c@4 "},
     };
     struct place *p = *state;
     struct str err;
@@ -274,10 +279,12 @@ static void test_pick(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct picking picking = {.want = rows[i].asked};
         picking.names.stop_after = rows[i].stop_after;
-        struct store_pick pick = {STR("/routes/"), picking_want, picking_each, &picking};
+        size_t asked = strlen(rows[i].asked);
+        struct store_pick pick = {STR("/routes/"), asked ? picking_want : NULL, picking_each,
+                                  &picking, rows[i].by_key};
         assert_int_equal(p->store->ops->pick(p->store, &pick, &err), STORE_OK);
         assert_string_equal(picking.names.text, rows[i].want);
-        assert_int_equal(picking.asked, 3);
+        assert_int_equal(picking.asked, asked);
     }
 }
 
