@@ -37,7 +37,8 @@ class Etcd:
         peer = f"http://127.0.0.1:{self.peer_port}"
         command = ["etcd", "--name", "e", "--data-dir", os.path.join(self.folder, "etcd"),
                    "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
-                   "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"e={peer}"]
+                   "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"e={peer}",
+                   "--heartbeat-interval", "10", "--election-timeout", "50"]    # ms: alone, it elects itself at once
         if self.tls:
             command += ["--cert-file", self.tls["cert"], "--key-file", self.tls["key"], "--client-cert-auth",
                         "--trusted-ca-file", self.tls["ca"]]

@@ -246,5 +246,5 @@ def test_hung_job(make_gw, upstream, sig):
         assert time.monotonic() - began < 10
         assert w.closed()
     gw.process = None
-    assert "a job hangs" in gw.log and "did not end in time" in gw.log
+    gw.wait_log("a job hangs", "did not end in time")
     assert any("/a" in line for line in gw.access_log) and any("/b" in line for line in gw.access_log)

@@ -129,7 +129,7 @@ def test_secrets_are_sealed_with_apisix_keys(gw, etcd):
     gw.put("consumers", {"username": "jack", "plugins": {"basic-auth": {"username": "jack", "password": "open-sesame"}}})
     assert "open-sesame" not in etcd.get("/consumers/jack")[0]
     assert gw.admin("GET", "consumers/jack").json["value"]["plugins"]["basic-auth"]["password"] == "open-sesame"
-    assert "known to everybody" in gw.log
+    gw.wait_log("known to everybody")
 
 
 def test_one_bad_item_takes_nothing_with_it(etcd, make_gw, upstream):
@@ -302,7 +302,8 @@ def test_compacted_while_cut_off(make_gw, etcd, upstream):
     served(gw, "/comes")
     assert [status_of(gw, p) for p in ("/stays", "/goes", "/changes", "/changed", "/busy18", "/busy19")] == \
         [200, 404, 404, 200, 404, 200]
-    assert "etcd is there again" in gw.log and "5 keys had changed" not in gw.log
+    gw.wait_log("etcd is there again")
+    assert "5 keys had changed" not in gw.log
     assert re.search(r"etcd is there again after \d+ ms: revision \d+, 4 keys had changed", gw.log)
     relay.cut()
 
@@ -349,7 +350,7 @@ def test_starts_from_the_local_copy(gw, etcd, upstream):
     gw.start()
     assert gw.get("/a", {"apikey": "jacks-key"}).status == 200
     assert status_of(gw, "/a") == 401 and status_of(gw, "/b") == 200
-    assert "Serving from the local copy" in gw.log
+    gw.wait_log("Serving from the local copy")
     assert gw.admin("PUT", "routes/3", route("/c", upstream)).status == 503
     etcd.start()
     etcd.delete("/routes/2")
@@ -575,5 +576,5 @@ def test_many_keys(make_gw, etcd, upstream):
     served(gw, "/last")
     assert [status_of(gw, p) for p in ("/1000", "/999", "/changed", "/between", "/998", "/1001", "/2499")] == \
         [404, 404, 200, 200, 200, 200, 200]
-    assert "4 keys had changed" in gw.log
+    gw.wait_log("4 keys had changed")
     relay.cut()

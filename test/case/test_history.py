@@ -652,13 +652,14 @@ def test_killed_between(gw):
 
     n = 0
     for _ in range(5):
-        timer = threading.Timer(random.uniform(0.05, 0.3), gw.process.kill)
-        timer.start()
+        timer, last = threading.Timer(random.uniform(0, 0.02), gw.process.kill), n + random.randrange(5, 15)
         try:
             with wire.connect(gw.admin_port) as w:
                 while True:
                     n += 1
                     doubt = n
+                    if n == last:
+                        timer.start()
                     reply = write(w, n)
                     assert reply.status == 200 or (n % 5 == 4 and reply.status == 404), reply
                     acked = n

@@ -9,7 +9,7 @@ import pytest
 import pki
 import wire
 from gw import ports
-from pki import logged, put, shown
+from pki import put, shown
 
 pytestmark = [pytest.mark.asan]
 
@@ -73,8 +73,8 @@ def test_come_and_go(here, made, upstream):
             gone(tls)
             assert other.closed() and safe.closed()     # idle: within a moment
         assert request(kept).status == 200              # untouched
-    logged(gw, f"listening on 127.0.0.1:{tls} with TLS")
-    logged(gw, f"no longer listening on 127.0.0.1:{more}")
+    gw.wait_log(f"listening on 127.0.0.1:{tls} with TLS")
+    gw.wait_log(f"no longer listening on 127.0.0.1:{more}")
     listen(gw, [more])
     gone(gw.port)
     assert is_open(more)
@@ -144,7 +144,7 @@ def test_bad_file(here, upstream):
         here.settings["apisix"] = good
         assert here.get("/").status == 200 and not is_open(more)
     for text in ('property "node_listen" validation failed', "http listen port", "apisix.ssl.ssl_protocols"):
-        logged(here, "the configuration file was read again and nothing is changed: ")
+        here.wait_log("the configuration file was read again and nothing is changed: ")
         assert text in here.log
 
 
@@ -155,7 +155,7 @@ def test_taken_port(here, upstream):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         listen(here, [here.port, free, port])
-        logged(here, f"nothing is changed: cannot listen on 127.0.0.1:{port}: Address already in use")
+        here.wait_log(f"nothing is changed: cannot listen on 127.0.0.1:{port}: Address already in use")
         assert not is_open(free) and here.get("/").status == 200
     listen(here, [here.port, free, port])
     assert is_open(free) and is_open(port)
@@ -168,7 +168,7 @@ def test_what_needs_a_restart_is_named(here):
     listen(here, [here.port, more], delete_uri_tail_slash=True)
     for path in ("nginx_config.worker_processes", "nginx_config.http.keepalive_timeout", "eclusa.max_headers", "plugins",
                  "apisix.delete_uri_tail_slash"):
-        logged(here, f"config: {path} has changed: this needs a restart")
+        here.wait_log(f"config: {path} has changed: this needs a restart")
     assert "config: apisix.node_listen has changed" not in here.log and "ssl" not in "".join(
         line for line in here.log.split("\n") if "has changed" in line)
     assert is_open(more)
@@ -188,4 +188,4 @@ def test_a_default_port_that_is_taken_is_left_out(make_gw, upstream):
         upstream.on("/").reply(200, "x")
         gw.route("/", upstream)
         assert gw.get("/").status == 200
-        assert "not served over TLS: " in gw.log and "apisix.ssl.listen sets another address" in gw.log
+        gw.wait_log("not served over TLS: ", "apisix.ssl.listen sets another address")

@@ -10,7 +10,7 @@ import pytest
 import pki
 import wire
 from gw import KEY, ports
-from pki import logged, put
+from pki import put
 
 pytestmark = [pytest.mark.asan]
 
@@ -59,8 +59,8 @@ def test_wanted(tls, made, upstream, version):
     assert status(tls, "a.test", ctx=showing(None)) is None
     assert status(tls, "a.test", ctx=showing("stranger")) is None
     assert [status(tls, "b.test", ctx=showing(who)) for who in ("client", "stranger", None)] == [200] * 3
-    logged(tls, "server name a.test: the client's certificate could not be verified: peer did not return a certificate")
-    logged(tls, "server name a.test: the client's certificate could not be verified: certificate: unable to get local issuer")
+    tls.wait_log("server name a.test: the client's certificate could not be verified: peer did not return a certificate")
+    tls.wait_log("server name a.test: the client's certificate could not be verified: certificate: unable to get local issuer")
     assert len(upstream.requests) == 4
 
 
@@ -118,7 +118,7 @@ def test_skip(tls, made, upstream):
     assert [status(tls, "a.test", p, ctx=pki.context(show=made["client"])) for p in paths] == [200] * len(paths)
     r = pki.get(tls.tls_port, "a.test", "/")
     assert (r.status, r.headers.get("Connection")) == (400, "close")
-    logged(tls, "the client showed no certificate that is trusted here")
+    tls.wait_log("the client showed no certificate that is trusted here")
 
 
 def test_skip_needs_a_pattern(tls, made):
@@ -144,7 +144,7 @@ def test_host_of_another_name(tls, made, upstream):
             free = host in ("c.test", "unknown.test")
             same = host.lower().split(":")[0] == name
             assert asks(name, host) == (200 if free or same else 400), (name, host)
-    logged(tls, "the host is not the server name of the client's handshake")
+    tls.wait_log("the host is not the server name of the client's handshake")
 
 
 @pytest.mark.parametrize("tickets", [False, True])
@@ -287,7 +287,7 @@ def test_identity_is_gone(gw, made, wants):
     assert gw.get("/").status == 200
     assert gw.admin("DELETE", "ssls/c?force=true").status == 200
     assert gw.get("/").status == 503 and len(up.requests) == 1
-    logged(gw, "the certificate to be shown to the upstream cannot be used")
+    gw.wait_log("the certificate to be shown to the upstream cannot be used")
     gw.put("ssls/c", {"type": "client", "cert": who.pem, "key": made["one"].key_pem})
     assert gw.get("/").status == 503
     gw.put("ssls/c", {"type": "client", "cert": who.pem, "key": who.key_pem})

@@ -52,7 +52,7 @@ def test_vault(make_gw, upstream, make_manager):
     gw = make_gw()
     gw.route("/key", upstream, {"key-auth": {}})
     consumer(gw, "jack", "$secret://vault/1/jack/key")
-    wire.wait_until("the log to say it", lambda: "there is no secret manager vault/1" in gw.log)
+    gw.wait_log("there is no secret manager vault/1")
     assert status(gw, "$secret://vault/1/jack/key") == 401
     manage(gw, server)
     wait_status(gw, "S3CRET-1", 200)
@@ -67,7 +67,7 @@ def test_vault(make_gw, upstream, make_manager):
         gw.put("routes/g", {"uri": "/guarded", "plugins": {"key-auth": {"header": f"$secret://vault/1/{bad}"}},
                             "upstream": {"nodes": {upstream.node: 1}}})
         assert gw.get("/guarded").status == 503
-    wire.wait_until("the log to say it", lambda: "jack/other cannot be read: there is no such member" in gw.log)
+    gw.wait_log("jack/other cannot be read: there is no such member")
     # The first request after a start finds them read.
     for _ in range(2):
         gw.restart()
@@ -183,7 +183,7 @@ def test_aws_and_gcp(make_gw, upstream, make_manager, tmp_path):
     consumer(gw, "jim", "$secret://gcp/3/gateway/jill")
     for secret in ("of aws", "of gcp", "of a file"):
         wait_status(gw, secret, 200)
-    wire.wait_until("the log to say it", lambda: "private_key is no PEM" in gw.log)
+    gw.wait_log("private_key is no PEM")
     amazon.secrets["prod/gateway"] = {"jack": "of aws, changed"}
     wait_status(gw, "of aws, changed", 200)
     assert amazon.asked[-1][2]["X-Amz-Security-Token"] == "S3CRET-session"

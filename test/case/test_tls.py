@@ -12,7 +12,7 @@ import pytest
 import pki
 import wire
 from gw import Gateway
-from pki import logged, put, shown, ssl_doc
+from pki import put, shown, ssl_doc
 
 pytestmark = [pytest.mark.asan]
 
@@ -62,8 +62,8 @@ def test_names(tls, made):
     put(tls, 4, made["any"], "*")
     assert shown(tls, "c.test") == shown(tls, "two.one.b.test") == made["any"].der
     assert shown(tls, "a.test") == a
-    logged(tls, "server name two.one.b.test: there is no certificate for the server name")
-    logged(tls, "server name -: the client's TLS handshake gave no server name")
+    tls.wait_log("server name two.one.b.test: there is no certificate for the server name")
+    tls.wait_log("server name -: the client's TLS handshake gave no server name")
 
 
 def test_name_of_two(tls, made):
@@ -132,7 +132,7 @@ def test_no_pair(tls, made):
     tls.put("ssls/1", {**ssl_doc(made["a"], "a.test"), "key": made["b"].key_pem})
     put(tls, 2, made["b"], "b.test")
     assert shown(tls, "a.test") is None
-    logged(tls, "server name a.test: the certificate for the server name cannot be used")
+    tls.wait_log("server name a.test: the certificate for the server name cannot be used")
     assert shown(tls, "b.test") == made["b"].der
 
 
@@ -144,7 +144,7 @@ def test_references(make_tls, made):
     gw.put("ssls/1", {"sni": "a.test", "cert": "$env://TLS_CERT", "key": "$env://TLS_KEY"})
     gw.put("ssls/2", {"sni": "b.test", "cert": made["b"].pem, "key": "$env://NO_SUCH_KEY"})
     assert shown(gw, "a.test") == made["a"].der and shown(gw, "b.test") is None
-    logged(gw, "NO_SUCH_KEY")
+    gw.wait_log("NO_SUCH_KEY")
 
 
 # ---- Versions, ciphers
@@ -339,7 +339,7 @@ def test_plain_http(tls, first):
         assert (r.status, r.headers.get("Connection")) == (400, "close")
         assert "<center>The plain HTTP request was sent to HTTPS port</center>" in r.text
         assert w.closed()
-    logged(tls, "The plain HTTP request was sent to HTTPS port")
+    tls.wait_log("The plain HTTP request was sent to HTTPS port")
 
 
 def test_plain_http_head(tls):
@@ -362,7 +362,7 @@ def test_garbage(tls, made, first):
                 w.more()
         except wire.Closed:
             pass
-    logged(tls, "the client's TLS handshake failed")
+    tls.wait_log("the client's TLS handshake failed")
     assert shown(tls, "a.test") == made["a"].der
 
 

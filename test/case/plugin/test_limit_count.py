@@ -190,7 +190,7 @@ def test_count_that_is_none(gw, limited, upstream, count, says):
     ask = limited(count="$http_count")
     r = ask(count=count)
     assert r.status == 500 and not upstream.requests
-    wire.wait_until("the log to say why", lambda: f"failed to get rate limit rules: {says}" in gw.log)
+    gw.wait_log(f"failed to get rate limit rules: {says}")
     ask = limited(count="$http_count", allow_degradation=True)
     assert ask(count=count).status == 200
     assert ask(count="1").status == 200 and ask(count="1").status == 503
@@ -230,7 +230,7 @@ def test_rules(gw, upstream):
 def test_rules_none_of_which_applies(gw, upstream):
     rule = {"key": "$http_user", "count": 1, "time_window": 60}
     assert rules(gw, upstream, rule)().status == 500 and not upstream.requests
-    wire.wait_until("the log to say why", lambda: "failed to get rate limit rules" in gw.log)
+    gw.wait_log("failed to get rate limit rules")
     assert rules(gw, upstream, rule, allow_degradation=True)().status == 200
     assert rules(gw, upstream, {**rule, "key": "constant"})().status == 500
 

@@ -577,7 +577,7 @@ def test_disk_that_cannot_be_written(make_gw, upstream, tmp_path):
     gw.route("/", upstream, {"proxy-cache": {}})
     for _ in range(5):
         assert gw.get("/").status == 200
-    wire.wait_until("the log to say why", lambda: "proxy-cache: zone disk_cache_one: cannot write" in gw.log)
+    gw.wait_log("proxy-cache: zone disk_cache_one: cannot write")
 
 
 # --- all at once
