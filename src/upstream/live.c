@@ -157,11 +157,11 @@ static bool is_balanced(const struct upstream *u)
 }
 
 /* Brings a name's addresses up to date. PICK_OK when the node has some. */
-static enum pick_result refresh(struct dns *dns, struct live_node *ln)
+static enum pick_result refresh(struct live_upstream *lu, struct live_node *ln)
 {
     if (!ln->name)
         return PICK_OK;
-    switch (dns_status(dns, ln->name)) {
+    switch (dns_status(lu->dns, ln->name)) {
     case DNS_PENDING:
         return PICK_WAIT;
     case DNS_FAILED:
@@ -172,6 +172,7 @@ static enum pick_result refresh(struct dns *dns, struct live_node *ln)
     if (!ln->addrs || ln->generation != ln->name->generation) {
         set_addrs(ln, ln->name->addrs, ln->name->naddrs);
         ln->generation = ln->name->generation;
+        lu->moved = true;
     }
     return PICK_OK;
 }
@@ -185,7 +186,7 @@ static void refresh_all(struct live_upstream *lu)
         ln->first = at;
         if (ln->weight <= 0)
             continue;
-        pending += refresh(lu->dns, ln) == PICK_WAIT && !ln->naddrs;
+        pending += refresh(lu, ln) == PICK_WAIT && !ln->naddrs;
         at += ln->naddrs;
     }
     lu->endpoints = at + pending;
@@ -199,12 +200,12 @@ static bool has_untried(const struct live_node *ln, const struct tried *t)
     return false;
 }
 
-static bool is_candidate(struct dns *dns, struct live_node *ln, const struct tried *t,
+static bool is_candidate(struct live_upstream *lu, struct live_node *ln, const struct tried *t,
                          struct dns_name **wait, bool *unresolved)
 {
     if (ln->weight <= 0)
         return false;
-    switch (refresh(dns, ln)) {
+    switch (refresh(lu, ln)) {
     case PICK_WAIT:
         *wait = ln->name;
         return false;
@@ -231,7 +232,7 @@ static struct live_node *choose(struct live_upstream *lu, const struct tried *t,
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
         *wait = NULL;
-        if (ln->priority > priority && is_candidate(lu->dns, ln, t, wait, unresolved))
+        if (ln->priority > priority && is_candidate(lu, ln, t, wait, unresolved))
             priority = ln->priority;
         if (*wait && (!first || ln->priority > pending)) {
             first = *wait;
@@ -244,7 +245,7 @@ static struct live_node *choose(struct live_upstream *lu, const struct tried *t,
         return NULL;
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
-        if (ln->priority != priority || !is_candidate(lu->dns, ln, t, wait, unresolved))
+        if (ln->priority != priority || !is_candidate(lu, ln, t, wait, unresolved))
             continue;
         total += ln->weight;
         ln->current += ln->weight;
@@ -282,11 +283,9 @@ static void look_up_all(struct live_upstream *lu, struct missing *m)
 {
     for (unsigned i = 0; i < lu->n; i++) {
         struct live_node *ln = &lu->nodes[i];
-        uint32_t generation = ln->generation;
         if (ln->weight <= 0 || !ln->name)
             continue;
-        enum pick_result r = refresh(lu->dns, ln);
-        lu->moved |= ln->generation != generation;
+        enum pick_result r = refresh(lu, ln);
         if (r == PICK_UNRESOLVED)
             m->unresolved = true;
         if (r != PICK_WAIT || (m->name && ln->priority <= m->priority))

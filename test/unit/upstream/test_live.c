@@ -460,6 +460,25 @@ static void test_names_have_peers(void **state)
     assert_int_equal(live_endpoints(live, &u), 5);
 }
 
+/* Whoever asks for the number of endpoints after a failed try may be the first to see a name's new
+ * addresses: the choice must see them too. */
+static void test_count_does_not_hide_addresses(void **state)
+{
+    const struct upstream u = PEERED(0, 1, BALANCE_LEAST_CONN, node("a.test", 1, 0));
+    struct pick p;
+
+    (void)state;
+    resolve("a.test", 1, 1);
+    picked(&u, &p);
+    assert_int_equal(ntohl(p.addr.in.sin_addr.s_addr), 0x0a000101);
+    resolve("a.test", 2, 2);
+    assert_int_equal(live_endpoints(live, &u), 2);
+    live_done(live, &u, &p, -1);
+    picked(&u, &p);
+    assert_int_equal(ntohl(p.addr.in.sin_addr.s_addr) >> 8, 0x0a0002);
+    live_done(live, &u, &p, -1);
+}
+
 static void test_balanced_waits(void **state)
 {
     const struct upstream u = PEERED(0, 1, BALANCE_EWMA, node("10.0.0.9", 1, 0),
@@ -607,6 +626,7 @@ int main(void)
         TEST(test_slots),
         TEST(test_peers_outlive_changes),
         TEST(test_names_have_peers),
+        TEST(test_count_does_not_hide_addresses),
         TEST(test_balanced_waits),
         TEST(test_follow),
         TEST(test_service),
