@@ -72,7 +72,7 @@ class Client:
 
     def target(self, path, fault=0.4):
         prefix = self.random.choice(["/plain", "/plain", "/tls", "/mixed", "/moving", "/filtered", "/limited", "/gone", "/cached",
-                                     "/emptied", "/keyed"])
+                                     "/emptied", "/keyed", "/least", "/fastest", "/hashed", "/again"])
         query = f"?fault={self.random.choice(FAULTS)}" if self.random.random() < fault else ""
         return f"{prefix}{path}{query}"
 
@@ -229,6 +229,12 @@ class Client:
         await self.answer(reader, "POST", 77)
 
 
+AGAIN = {"statuses": [429, 500, 502, 503, 504], "methods": ["GET", "HEAD", "POST"]}
+CHECKS = {"active": {"type": "tcp", "healthy": {"interval": 1, "successes": 1}, "unhealthy": {"interval": 1, "tcp_failures": 1}},
+          "passive": {"unhealthy": {"http_failures": 3, "tcp_failures": 2, "timeouts": 2}}}
+KINDS = [{}, {"checks": CHECKS}, {"retry_on": AGAIN}, {"type": "least_conn", "checks": CHECKS}, {"type": "ewma"},
+         {"type": "chash", "key": "remote_port", "retry_on": AGAIN},
+         {"warm_up_conf": {"slow_start_time_seconds": 2, "min_weight_percent": 10}}]
 TIMEOUTS = {"connect": 1, "send": 1, "read": 0.6}
 
 
@@ -244,6 +250,11 @@ def configure(gw, sim):
         "plain": (upstream({plain: 1}), {}),
         "tls": (upstream({tls: 1}, scheme="https", pass_host="node"), {}),
         "mixed": (upstream({plain: 2, dead: 1, f"localhost:{sim.port}": 1}, retries=2), {}),
+        "least": (upstream({plain: 2, dead: 1, f"localhost:{sim.port}": 1}, type="least_conn", checks=CHECKS), {}),
+        "fastest": (upstream({plain: 1, dead: 1, f"localhost:{sim.port}": 1}, type="ewma", retry_on=AGAIN), {}),
+        "hashed": (upstream({plain: 1, dead: 1, f"localhost:{sim.port}": 1}, type="chash", hash_on="vars", key="remote_port",
+                            checks=CHECKS, retry_on=AGAIN), {}),
+        "again": (upstream({plain: 1, f"localhost:{sim.port}": 1}, retries=3, retry_on=AGAIN), {}),
         "moving": (upstream({plain: 1}), {}),
         "filtered": (upstream({plain: 1}), {"response-rewrite": {"headers": {"set": {"X-A": "$status"}}}, "request-id": {},
                                             "cors": {}}),
@@ -270,7 +281,7 @@ def keep_changing(gw, sim, until):
         turn += 1
         nodes = rng.choice([{plain: 1}, {plain: 3, dead: 1}, {f"localhost:{sim.port}": 1}, {plain: 1, f"localhost:{sim.port}": 2}])
         gw.put("routes/moving", {"uri": "/moving/*", "plugins": strip("moving"),
-                                 "upstream": upstream(nodes, retries=rng.randrange(3))})
+                                 "upstream": upstream(nodes, retries=rng.randrange(3), **rng.choice(KINDS))})
         if turn % 3 == 0:
             gw.put("routes/gone", {"uri": "/gone/*", "upstream": upstream({plain: 1}), "plugins": strip("gone")})
         elif turn % 3 == 1:
