@@ -329,6 +329,33 @@ void h1_server_drain_of(struct server *s, uint64_t listener)
     }
 }
 
+/* How long it has waited for a request. */
+static int64_t idle_ms(const struct h1_conn *c)
+{
+    const struct conn_limits *limits = &c->server->thread->limits;
+    int64_t allowed = c->stream.requests ? limits->keepalive_ms : limits->head_ms;
+
+    return h1_conn_loop(c)->now_ms - (c->timer.due - allowed);
+}
+
+unsigned h1_server_close_idle(struct server *s, unsigned max, int64_t for_ms)
+{
+    struct list *l = s->connections.next, *next;
+    unsigned n = 0;
+
+    /* From the oldest on: not the very longest, but found without an order that each request would
+     * have to keep. */
+    for (; n < max && l != &s->connections; l = next) {
+        struct h1_conn *c = CONTAINER(l, struct h1_conn, link);
+        next = l->next;
+        if (c->state != CONN_IDLE || sock_waits(&c->sock) || c->in.n || idle_ms(c) < for_ms)
+            continue;
+        h1_conn_close(c, REASON_KEEPALIVE_END, false);
+        n++;
+    }
+    return n;
+}
+
 void h1_server_close_all(struct server *s)
 {
     while (!list_empty(&s->connections)) {

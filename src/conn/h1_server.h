@@ -33,5 +33,7 @@ void h1_server_drain(struct server *s);
 /* The same for the connections of one listener. */
 void h1_server_drain_of(struct server *s, uint64_t listener);
 void h1_server_close_all(struct server *s);
+/* Closes up to max connections that have waited for a request so long. Returns how many. */
+unsigned h1_server_close_idle(struct server *s, unsigned max, int64_t for_ms);
 
 #endif

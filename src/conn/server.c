@@ -16,6 +16,7 @@ enum {
     ACCEPTS_PER_EVENT = 64,
     ACCEPT_PAUSE_MS = 100,
     LAST_CALL_MS = 250, /* for handshakes that are under way when the process stops */
+    IDLE_MS = 1000,     /* a client silent for so long has hardly a request on its way */
 };
 
 struct listener {
@@ -111,6 +112,10 @@ static void on_acceptable(struct io *io, uint32_t events)
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         if (accept_one(l))
             continue;
+        int error = errno;
+        if ((error == EMFILE || error == ENFILE) && thread_make_room(l->server->thread))
+            continue;
+        errno = error;
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             accept_later(l);
         return;
@@ -298,6 +303,13 @@ void server_close(struct server *s)
     timer_clear(&s->thread->loop.timers, &s->last_call);
     close_listeners(s);
     h1_server_close_all(s);
+}
+
+unsigned server_close_idle(struct server *s, unsigned max)
+{
+    unsigned n = h1_server_close_idle(s, max, IDLE_MS);
+
+    return n ? n : h1_server_close_idle(s, max, 0);
 }
 
 void server_on_empty(struct server *s, void (*empty)(void *owner))

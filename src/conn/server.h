@@ -37,6 +37,9 @@ void *stream_server_owner(const struct stream *s);
 void server_drain(struct server *s);
 /* Stops listening and closes all connections; their handlers are told (on_abort). */
 void server_close(struct server *s);
+/* For want of descriptors: closes up to max connections that wait for a request, old ones first,
+ * and before all others those that have waited for a second. Returns how many. */
+unsigned server_close_idle(struct server *s, unsigned max);
 /* empty(owner) is called whenever, after server_drain, server_is_empty has come true. */
 void server_on_empty(struct server *s, void (*empty)(void *owner));
 /* Nobody is connected, and nobody can be any more. */

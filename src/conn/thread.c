@@ -28,6 +28,11 @@ void thread_fini(struct thread *t)
     arena_pool_fini(&t->arenas);
 }
 
+bool thread_make_room(struct thread *t)
+{
+    return t->make_room && t->make_room(t);
+}
+
 struct str thread_date(struct thread *t)
 {
     time_t now = (time_t)(t->loop.wall_ms / 1000);

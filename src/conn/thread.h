@@ -48,17 +48,21 @@ struct thread {
     struct h1_limits upstream_head; /* upstream response heads */
     struct arena_pool arenas;
     struct conn_counters count;
-    uint64_t connections;               /* serial numbers */
-    int64_t date_s;                     /* second of the cached Date */
-    char date[32];                      /* "Sun, 06 Nov 1994 08:49:37 GMT" */
-    bool draining;                      /* the process is stopping: no keep-alive */
-    struct header headers[HEADERS_MAX]; /* the head that is being parsed */
-    char in[INBOX_BYTES];               /* the bytes that are being read */
+    uint64_t connections;                /* serial numbers */
+    int64_t date_s;                      /* second of the cached Date */
+    char date[32];                       /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+    bool draining;                       /* the process is stopping: no keep-alive */
+    bool (*make_room)(struct thread *t); /* thread_make_room; NULL: nothing is kept */
+    struct header headers[HEADERS_MAX];  /* the head that is being parsed */
+    char in[INBOX_BYTES];                /* the bytes that are being read */
 };
 
 /* False when the kernel refuses. */
 bool thread_init(struct thread *t, unsigned index) __attribute__((warn_unused_result));
 void thread_fini(struct thread *t);
+/* There is no descriptor left: closes some connections that only wait, or else whoever opens many
+ * and says nothing keeps all others out (nginx: ngx_drain_connections). False: there are none. */
+bool thread_make_room(struct thread *t);
 /* The current Date header value (RFC 9110 §5.6.7), valid until the next second. */
 struct str thread_date(struct thread *t);
 

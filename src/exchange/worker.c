@@ -96,6 +96,21 @@ static void on_empty(void *owner)
     stop_if_done(owner);
 }
 
+/* Those to upstreams first: nobody has to come again for them. */
+static bool make_room(struct thread *t)
+{
+    enum { AT_ONCE = 64 };
+    struct worker *w = CONTAINER(t, struct worker, thread);
+    unsigned n = pools_shrink(w->pools, AT_ONCE), clients = 0;
+
+    if (!n)
+        clients = server_close_idle(w->server, AT_ONCE);
+    if (n || clients)
+        log_warn("worker %u: no descriptors are left: %u idle connections of %s are closed",
+                 t->index, n ? n : clients, n ? "upstreams" : "clients");
+    return n || clients;
+}
+
 /* What is left then are jobs that cannot be called off: a moment for them too. */
 static void end_now(struct worker *w)
 {
@@ -209,6 +224,7 @@ struct worker *worker_new(unsigned index, const struct worker_config *config,
     timer_init(&w->drain_timer, on_drain_over);
     w->server = server_new(&w->thread, &exchange_stream_handler, w);
     server_on_empty(w->server, on_empty);
+    w->thread.make_room = make_room;
     w->pools = pools_new(&w->thread);
     w->dns = dns_new(&w->thread, &config->dns, a, err);
     if (w->dns && config->discovery_on)

@@ -2,6 +2,8 @@
 /* Pools: a hash table of peers, each with the list of its idle connections. */
 #include "upstream/pool.h"
 
+#include <errno.h>
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "loop/tls.h"
@@ -18,6 +20,8 @@ struct pool {
         limits;       /* of whoever took last: upstreams that share a peer share its pool */
     struct list idle; /* warmest first */
     unsigned nidle;
+    struct list warm;   /* in pools->warm when it has idle connections, or had some */
+    bool taken;         /* one of them was, since pools_shrink last looked */
     unsigned users;     /* connections, and those who hold it */
     struct list unused; /* in pools->unused when there are none */
     char addr_text[56];
@@ -30,6 +34,7 @@ struct pools {
     size_t nbuckets, n;
     struct list unused; /* latest first */
     unsigned nunused;
+    struct list warm;   /* the latest first */
     struct list drains; /* under way */
 };
 
@@ -41,12 +46,14 @@ struct pools *pools_new(struct thread *t)
     p->nbuckets = BUCKETS_MIN;
     p->buckets = mem_array(p->nbuckets, sizeof(struct pool *));
     list_init(&p->unused);
+    list_init(&p->warm);
     list_init(&p->drains);
     return p;
 }
 
 static void pool_free(struct pool *p)
 {
+    list_remove(&p->warm);
     tls_identity_put(p->target.identity);
     tls_session_forget(&p->session);
     free((void *)(uintptr_t)p->target.server_name.p);
@@ -228,6 +235,7 @@ static struct pool *pool_new(struct pools *p, const struct addr *addr, SSL_CTX *
     if (tls && identity)
         one->target.identity = tls_identity_get(identity);
     list_init(&one->idle);
+    list_init(&one->warm);
     one->addr_n = sock_addr_text(&addr->sa, one->addr_text, true);
     return one;
 }
@@ -310,7 +318,10 @@ static void on_idle(struct client *c)
     if (server_ms >= 0 && server_ms - 500 < idle_ms)
         idle_ms = server_ms > 1000 ? server_ms - 500 : server_ms / 2;
     list_push(&p->idle, client_link(c));
-    p->nidle++;
+    if (p->nidle++ == 0) {
+        list_remove(&p->warm);
+        list_push(&p->pools->warm, &p->warm);
+    }
     client_idle_timer(c, idle_ms);
 }
 
@@ -333,11 +344,45 @@ static struct client *take_idle(struct pool *p, bool careful)
         struct client *c = client_of_link(p->idle.next);
         list_remove(client_link(c));
         p->nidle--;
-        if (!careful || client_is_open(c))
+        if (!careful || client_is_open(c)) {
+            p->taken = true;
             return c;
+        }
         close_one(p, c, REASON_UPSTREAM_KEPT_CLOSED);
     }
     return NULL;
+}
+
+unsigned pools_shrink(struct pools *p, unsigned max)
+{
+    unsigned n = 0;
+
+    while (n < max && !list_empty(&p->warm)) {
+        struct pool *last = CONTAINER(p->warm.prev, struct pool, warm);
+        if (!last->nidle || last->taken) {
+            list_remove(&last->warm);
+            if (last->nidle)
+                list_push(&p->warm, &last->warm);
+            last->taken = false;
+            continue;
+        }
+        last->nidle--;
+        close_one(last, client_of_link(last->idle.prev), REASON_NOT_KEPT); /* it may go with it */
+        n++;
+    }
+    return n;
+}
+
+/* A connection that only waits gives way to one that is wanted now. */
+static struct client *connect_new(struct pool *p, struct leg *leg, int64_t connect_ms)
+{
+    struct client *c = client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms);
+    int error = errno;
+
+    if (!c && (error == EMFILE || error == ENFILE) && thread_make_room(p->pools->thread))
+        return client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms);
+    errno = error;
+    return c;
 }
 
 enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_limits *limits,
@@ -351,8 +396,11 @@ enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_li
         client_take(c, leg);
         return POOL_READY;
     }
-    if (!client_connect(p->pools->thread, &p->target, &owner, p, leg, connect_ms))
-        return POOL_FAILED;
-    pool_hold(p);
-    return POOL_WAIT;
+    pool_hold(p); /* it may be the last one to shrink */
+    if (connect_new(p, leg, connect_ms))
+        return POOL_WAIT;
+    int error = errno;
+    pool_drop(p);
+    errno = error;
+    return POOL_FAILED;
 }

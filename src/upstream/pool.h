@@ -47,6 +47,9 @@ enum pool_result pool_take(struct pool *p, struct leg *leg, const struct pool_li
  * the response is read to nothing, up to 64 KiB within a second, and the connection kept; else it
  * is closed. */
 void pool_drain(struct client *c);
+/* Closes up to max idle connections, first of pools that nobody has taken one from for long.
+ * Returns how many. For want of descriptors. */
+unsigned pools_shrink(struct pools *p, unsigned max);
 unsigned pool_idle(const struct pool *p);
 
 #endif

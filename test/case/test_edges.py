@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both ends at once: slow, early, half-closed, gone. Each case stands for a fault that was there, or nearly."""
+import resource
 import socket
 import threading
 import time
@@ -307,3 +308,48 @@ def test_slow_readers_of_a_stored_response(make_gw, upstream, strategy):
         assert w.response().status == 200
     for w in connections:
         w.sock.close()
+
+
+# --- out of descriptors
+
+@pytest.fixture
+def starving(make_gw):
+    gw = make_gw(nginx_config={"worker_processes": 1})
+    resource.prlimit(gw.process.pid, resource.RLIMIT_NOFILE, (128, 128))
+    return gw
+
+
+def test_silent_clients_do_not_keep_others_out(starving, upstream):
+    """Connections that wait for a request, before the first one or after, give way to new ones."""
+    starving.route("/*", upstream)
+    held = [starving.connect() for _ in range(150)]
+    for w in held[-20:]:
+        w.request("GET", "/")
+        assert w.response().status == 200
+    with starving.connect() as w:
+        w.request("GET", "/")
+        assert w.response().status == 200
+    wire.wait_until("a line about it", lambda: "idle connections of clients are closed" in starving.log)
+
+
+def test_kept_connections_give_way_to_new_ones(starving, make_upstream, certs):
+    """A client that asks for ever other hosts has a connection kept for each, by its name in TLS."""
+    up = make_upstream(certs["context"])
+    starving.route("/*", {"type": "roundrobin", "scheme": "https", "nodes": {up.node: 1}, "tls": {"verify": False}})
+    for i in range(200):
+        assert starving.get("/", {"Host": f"h{i}.example"}).status == 200
+    assert up.open < 128
+
+
+def test_kept_connections_give_way_to_clients(starving, make_upstream, certs):
+    up = make_upstream(certs["context"])
+    starving.route("/*", {"type": "roundrobin", "scheme": "https", "nodes": {up.node: 1}, "tls": {"verify": False}})
+    for i in range(70):
+        assert starving.get("/", {"Host": f"h{i}.example"}).status == 200
+    assert up.open == 70
+    held = []
+    for i in range(60):
+        held.append(starving.connect())
+        held[-1].request("GET", "/", {"Host": "h0.example"})
+        assert held[-1].response().status == 200
+    assert up.open < 70
