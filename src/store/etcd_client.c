@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "base/panic.h"
 #include "store/curl.h"
-#include "store/etcd_wire.h"
+#include "store/etcd_grpc.h"
 
 /* An endpoint that takes longer to fail than SLOW_MS has hung. A peer that is gone without a word
  * is found out after about 20 s of silence. */
@@ -23,12 +23,13 @@ struct transfer {
     struct etcd_client *client;
     CURL *easy;
     struct curl_slist *headers, *route;
-    char *text; /* the request's body */
+    char *body; /* the request's */
     struct buf in;
     size_t taken, seen; /* bytes of `in` that were given out as lines; that hold no further line */
     unsigned sent;
     bool writes, running, too_long;
     CURLcode result;
+    int grpc_status; /* -1: none came */
     int64_t heard;
     char error[CURL_ERROR_SIZE];
 };
@@ -37,7 +38,7 @@ struct etcd_client {
     const struct etcd_options *options;
     bool patient;
     CURLM *multi;
-    struct transfer call, watch;
+    struct transfer call, watch, range;
     unsigned at; /* the endpoint that answered last */
     char *token; /* its header line; NULL: not logged in */
     atomic_bool stopping;
@@ -72,6 +73,20 @@ static size_t on_bytes(char *p, size_t size, size_t n, void *arg)
         return size * n;
     t->too_long = true;
     return 0;
+}
+
+/* A line of the reply's head, or of the trailers behind its body, where gRPC has its status. */
+static size_t on_header(char *p, size_t size, size_t n, void *arg)
+{
+    static const struct str name = STR("grpc-status:");
+    struct transfer *t = arg;
+    struct str line = str_make(p, size * n);
+    uint64_t status;
+
+    if (line.n > name.n && str_eq_nocase(str_head(line, name.n), name) &&
+        str_to_u64(str_trim(str_from(line, name.n)), INT32_MAX, &status))
+        t->grpc_status = (int)status;
+    return size * n;
 }
 
 /* Right before a request goes out. curl sends anew by itself what a kept connection did not take; a
@@ -115,10 +130,10 @@ static void transfer_tls(struct transfer *t, const struct etcd_options *o)
         curl.easy_setopt(t->easy, CURLOPT_SSLKEY, o->key.p);
 }
 
-static void transfer_init(struct transfer *t, struct etcd_client *c, size_t max)
+static void transfer_init(struct transfer *t, struct etcd_client *c)
 {
     t->client = c;
-    buf_init(&t->in, max);
+    buf_init(&t->in, ETCD_REPLY_MAX);
     t->easy = curl.easy_init();
     if (!t->easy)
         PANIC("curl has no memory");
@@ -164,16 +179,34 @@ static void transfer_stop(struct transfer *t)
     t->running = false;
     buf_fini(&t->in);
     t->taken = t->seen = 0;
-    free(t->text);
-    t->text = NULL;
+    free(t->body);
+    t->body = NULL;
     curl.slist_free_all(t->headers);
     curl.slist_free_all(t->route);
     t->headers = t->route = NULL;
 }
 
-/* text: malloc'd, taken over. timeout_ms 0: none. */
-static void transfer_start(struct transfer *t, const char *path, char *text, bool writes,
-                           int64_t timeout_ms)
+/* gRPC is HTTP/2 from the first byte on, with TLS as the server agrees to; each time on a
+ * connection of its own: curl would take one of HTTP/1.1, and 7.88 cannot use one of its HTTP/2
+ * again. */
+static void transfer_grpc(struct transfer *t, struct str url)
+{
+    long version = str_starts(url, STR("https:")) ? CURL_HTTP_VERSION_2TLS
+                                                  : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+
+    t->grpc_status = -1;
+    curl.easy_setopt(t->easy, CURLOPT_HTTP_VERSION, version);
+    curl.easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl.easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+    curl.easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl.easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+    t->headers = curl.slist_append(t->headers, "Content-Type: application/grpc");
+    t->headers = curl.slist_append(t->headers, "TE: trailers");
+}
+
+/* body: malloc'd, taken over. timeout_ms 0: none. */
+static void transfer_start(struct transfer *t, const char *path, char *body, size_t size,
+                           bool writes, int64_t timeout_ms)
 {
     struct etcd_client *c = t->client;
     const struct etcd_options *o = c->options;
@@ -186,33 +219,44 @@ static void transfer_start(struct transfer *t, const char *path, char *text, boo
         base.n--;
     base = named_url(t, &a, base);
     struct str url = arena_printf(&a, "%.*s%s", STR_ARG(base), path);
-    t->text = text;
+    t->body = body;
     t->writes = writes;
     t->sent = 0;
     t->too_long = false;
     t->error[0] = 0;
     t->heard = etcd_clock_ms();
-    t->headers = curl.slist_append(NULL, "Content-Type: application/json");
-    t->headers = curl.slist_append(t->headers, "Expect:");
+    t->headers = curl.slist_append(NULL, "Expect:");
+    if (t == &c->range)
+        transfer_grpc(t, url);
+    else
+        t->headers = curl.slist_append(t->headers, "Content-Type: application/json");
     if (c->token)
         t->headers = curl.slist_append(t->headers, c->token);
     int64_t connect_ms = o->timeout_ms < CONNECT_MS ? o->timeout_ms : CONNECT_MS;
     curl.easy_setopt(t->easy, CURLOPT_URL, url.p);
     curl.easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->route);
     curl.easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->text);
-    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(t->text));
+    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body);
+    curl.easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
     curl.easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl.easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-    curl.multi_add_handle(c->multi, t->easy);
+    curl.multi_add_handle(t->client->multi, t->easy);
     t->running = true;
     arena_fini(&a);
+}
+
+static void json_start(struct transfer *t, const char *path, const json_t *request, bool writes,
+                       int64_t timeout_ms)
+{
+    char *text = json_dumps(request, JSON_COMPACT);
+
+    transfer_start(t, path, text, strlen(text), writes, timeout_ms);
 }
 
 /* Lets all transfers go on, waiting for wait_ms at most when nothing can be done at once. */
 static void turn(struct etcd_client *c, int64_t wait_ms)
 {
-    int running, left, before = c->call.running + c->watch.running;
+    int running, left, before = c->call.running + c->watch.running + c->range.running;
     CURLMsg *m;
     size_t had = c->watch.in.n;
 
@@ -226,8 +270,8 @@ static void turn(struct etcd_client *c, int64_t wait_ms)
         curl.multi_remove_handle(c->multi, t->easy);
         t->running = false;
     }
-    if (wait_ms > 0 && c->call.running + c->watch.running == before && c->watch.in.n == had &&
-        !atomic_load(&c->stopping))
+    if (wait_ms > 0 && c->call.running + c->watch.running + c->range.running == before &&
+        c->watch.in.n == had && !atomic_load(&c->stopping))
         curl.multi_poll(c->multi, NULL, 0, (int)(wait_ms < INT32_MAX ? wait_ms : INT32_MAX), NULL);
 }
 
@@ -241,7 +285,7 @@ static enum etcd_status call_once(struct etcd_client *c, bool writes, const char
     struct transfer *t = &c->call;
     enum etcd_status status = ETCD_OK;
 
-    transfer_start(t, path, json_dumps(request, JSON_COMPACT), writes, c->options->timeout_ms);
+    json_start(t, path, request, writes, c->options->timeout_ms);
     while (t->running && !atomic_load(&c->stopping))
         turn(c, 1000);
     if (atomic_load(&c->stopping)) {
@@ -340,6 +384,14 @@ static enum etcd_status call_endpoint(struct etcd_client *c, bool writes, const 
     return status == ETCD_OK && !*reply ? ETCD_REFUSED : status;
 }
 
+/* The current one, in a call that began then. */
+static void endpoint_failed(struct etcd_client *c, int64_t began)
+{
+    if (etcd_clock_ms() - began > SLOW_MS)
+        atomic_store(&c->options->endpoints[c->at].sick_until,
+                     etcd_clock_ms() + c->options->sick_ms);
+}
+
 /* The call at one endpoint, and what its health is now. */
 static enum etcd_status call_timed(struct etcd_client *c, bool writes, const char *path,
                                    const json_t *request, json_t **reply, struct str *err)
@@ -357,8 +409,7 @@ static enum etcd_status call_timed(struct etcd_client *c, bool writes, const cha
     case ETCD_AWAY:
     case ETCD_DOUBT:
         log_info("etcd: %.*s: %.*s", STR_ARG(e->url), STR_ARG(*err));
-        if (etcd_clock_ms() - began > SLOW_MS)
-            atomic_store(&e->sick_until, etcd_clock_ms() + c->options->sick_ms);
+        endpoint_failed(c, began);
         if (!writes)
             status = ETCD_AWAY;
         break;
@@ -392,6 +443,77 @@ enum etcd_status etcd_call(struct etcd_client *c, bool writes, const char *path,
     return status;
 }
 
+/* ---- Ranges over gRPC --------------------------------------------------------------------------
+ */
+
+/* What came of a request that was answered in time; ETCD_AWAY: nothing. *foreign: but there is
+ * somebody who speaks no gRPC. */
+static enum etcd_status grpc_result(struct transfer *t, struct arena *a, struct etcd_items *out,
+                                    bool *foreign)
+{
+    if (t->too_long)
+        return ETCD_TOO_LONG;
+    *foreign = t->sent && (t->grpc_status < 0 || t->grpc_status == ETCD_GRPC_UNIMPLEMENTED);
+    if (t->result != CURLE_OK || t->grpc_status != ETCD_GRPC_OK)
+        return ETCD_AWAY;
+    return etcd_grpc_read(arena_str(a, buf_str(&t->in)), a, out) ? ETCD_OK : ETCD_AWAY;
+}
+
+/* At the current endpoint; ETCD_AWAY: the JSON gateway is to be asked, which says what is wrong. */
+static enum etcd_status range_grpc(struct etcd_client *c, const struct etcd_range *range,
+                                   struct arena *a, struct etcd_items *out, bool *foreign)
+{
+    struct etcd_endpoint *e = &c->options->endpoints[c->at];
+    struct transfer *t = &c->range;
+    int64_t began = etcd_clock_ms();
+    enum etcd_status status;
+    struct str err;
+
+    *foreign = false;
+    if (atomic_load(&e->no_grpc) || atomic_load(&e->sick_until) > began)
+        return ETCD_AWAY;
+    if (c->options->user.n && !c->token && login(c, &err) != ETCD_OK)
+        return ETCD_AWAY;
+    struct str request = etcd_grpc_request(a, range);
+    char *body = mem_alloc(request.n);
+    memcpy(body, request.p, request.n);
+    transfer_start(t, ETCD_GRPC_RANGE, body, request.n, false, c->options->timeout_ms);
+    while (t->running && !atomic_load(&c->stopping))
+        turn(c, 1000);
+    status = atomic_load(&c->stopping) ? ETCD_STOPPED : grpc_result(t, a, out, foreign);
+    if (status == ETCD_AWAY && t->result != CURLE_OK)
+        endpoint_failed(c, began);
+    transfer_stop(t);
+    return status;
+}
+
+enum etcd_status etcd_range_call(struct etcd_client *c, const struct etcd_range *range,
+                                 struct arena *a, struct etcd_items *out, struct str *err)
+{
+    struct etcd_endpoint *asked = &c->options->endpoints[c->at];
+    bool foreign;
+    json_t *reply;
+    enum etcd_status status = range_grpc(c, range, a, out, &foreign);
+
+    if (status == ETCD_STOPPED)
+        *err = STR("the gateway is stopping");
+    if (status != ETCD_AWAY)
+        return status;
+    status = etcd_call(c, false, "/v3/kv/range", etcd_range_request(range), &reply, err);
+    if (status != ETCD_OK)
+        return status;
+    if (foreign && asked == &c->options->endpoints[c->at] &&
+        !atomic_exchange(&asked->no_grpc, true))
+        log_warn("etcd: %.*s speaks no gRPC: all goes through its JSON gateway, which is slower",
+                 STR_ARG(asked->url));
+    if (!etcd_range_read(reply, a, out)) {
+        *err = STR("etcd's reply is not understood");
+        status = ETCD_REFUSED;
+    }
+    json_decref(reply);
+    return status;
+}
+
 /* ---- The watch ---------------------------------------------------------------------------------
  */
 
@@ -406,7 +528,7 @@ bool etcd_watch_open(struct etcd_client *c, json_t *request, struct str *err)
         json_decref(request);
         return false;
     }
-    transfer_start(&c->watch, "/v3/watch", json_dumps(request, JSON_COMPACT), false, 0);
+    json_start(&c->watch, "/v3/watch", request, false, 0);
     json_decref(request);
     return true;
 }
@@ -482,8 +604,9 @@ struct etcd_client *etcd_client_new(const struct etcd_options *options, bool pat
     c->multi = curl.multi_init();
     if (!c->multi)
         PANIC("curl has no memory");
-    transfer_init(&c->call, c, ETCD_REPLY_MAX);
-    transfer_init(&c->watch, c, ETCD_REPLY_MAX);
+    transfer_init(&c->call, c);
+    transfer_init(&c->watch, c);
+    transfer_init(&c->range, c);
     return c;
 }
 
@@ -493,8 +616,10 @@ void etcd_client_free(struct etcd_client *c)
         return;
     transfer_stop(&c->call);
     transfer_stop(&c->watch);
+    transfer_stop(&c->range);
     curl.easy_cleanup(c->call.easy);
     curl.easy_cleanup(c->watch.easy);
+    curl.easy_cleanup(c->range.easy);
     curl.multi_cleanup(c->multi);
     logout(c);
     free(c);

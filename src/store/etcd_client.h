@@ -7,12 +7,14 @@
 #include <jansson.h>
 #include <stdatomic.h>
 
-#include "base/arena.h"
+#include "store/etcd_wire.h"
 
 struct etcd_endpoint {
     struct str url; /* "http://127.0.0.1:2379" */
     /* It hung: clients leave it alone until then (CLOCK_MONOTONIC, ms). Shared by all clients. */
     _Atomic int64_t sick_until;
+    /* It has no gRPC service, as behind a proxy that speaks HTTP/1.1 alone. Shared likewise. */
+    atomic_bool no_grpc;
 };
 
 struct etcd_options {
@@ -54,6 +56,12 @@ enum { ETCD_REPLY_MAX = 256 << 20 };
  * the client's next call. Waits timeout_ms at most for each endpoint. */
 enum etcd_status etcd_call(struct etcd_client *c, bool writes, const char *path, json_t *request,
                            json_t **reply, struct str *err);
+
+/* The same for a range that may be large. It goes over gRPC, on a connection of its own, which
+ * takes an eighth of what etcd needs for its JSON gateway, through which it goes where there is no
+ * gRPC (said in the log once). The items live in the arena. */
+enum etcd_status etcd_range_call(struct etcd_client *c, const struct etcd_range *range,
+                                 struct arena *a, struct etcd_items *out, struct str *err);
 
 /* ---- The watch: a reply without end, one message a line. Calls may be made beside it. ----
  */

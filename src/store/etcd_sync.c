@@ -6,7 +6,7 @@
 #include "store/etcd_wire.h"
 
 /* etcd 3.4 visits all keys of a range for each page of it, so pages are large. */
-enum { PAGE = 10000 };
+enum { PAGE = 10000, PAGE_OF_KEYS = 50000 };
 
 /* ---- Pages -------------------------------------------------------------------------------------
  */
@@ -15,7 +15,8 @@ enum { PAGE = 10000 };
 static bool range_read(const struct etcd_pages *p, struct str from, struct str end,
                        int64_t *revision, struct str *err)
 {
-    struct etcd_range range = {from, end, PAGE, *revision, p->keys_only};
+    struct etcd_range range = {from, end, p->keys_only ? PAGE_OF_KEYS : PAGE, *revision,
+                               p->keys_only};
     struct etcd_items page = {.more = true};
     struct arena arenas[2]; /* the page's, and that of the one before, which holds the next key */
     bool good = true;
@@ -24,20 +25,15 @@ static bool range_read(const struct etcd_pages *p, struct str from, struct str e
     arena_init(&arenas[1], NULL);
     for (unsigned turn = 0; page.more && good; turn ^= 1) {
         struct arena *a = &arenas[turn];
-        json_t *reply;
         arena_fini(a);
         arena_init(a, NULL);
-        enum etcd_status status = etcd_call(p->client, false, "/v3/kv/range",
-                                            etcd_range_request(&range), &reply, err);
+        enum etcd_status status = etcd_range_call(p->client, &range, a, &page, err);
         if (status == ETCD_TOO_LONG && range.limit > 1) {
             range.limit = range.limit / 8 + 1;
             turn ^= 1;
             continue;
         }
-        good = status == ETCD_OK && etcd_range_read(reply, a, &page);
-        if (status == ETCD_OK && !good)
-            *err = STR("etcd's reply is not understood");
-        json_decref(reply);
+        good = status == ETCD_OK;
         if (!good)
             break;
         if (range.revision == 0)

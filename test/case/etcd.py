@@ -115,10 +115,11 @@ class Etcd:
 
 
 class Relay:
-    """A way to a port that can be cut and mended: connections end, and new ones are refused."""
+    """A way to a port that can be cut and mended: connections end, and new ones are refused. `http1`: what it says to
+    who begins with HTTP/2, before it hangs up, as a proxy that does not know it."""
 
-    def __init__(self, port):
-        self.target, self.port, self.lock = port, ports.take(), threading.Lock()
+    def __init__(self, port, http1=None):
+        self.target, self.port, self.lock, self.http1 = port, ports.take(), threading.Lock(), http1
         self.sockets, self.listener, self.connections = set(), None, 0
         self.mend()
 
@@ -154,14 +155,17 @@ class Relay:
             with self.lock:
                 self.connections += 1
                 self.sockets |= {near, far}
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+            threading.Thread(target=self.carry, args=(near, far, self.http1), daemon=True).start()
+            threading.Thread(target=self.carry, args=(far, near), daemon=True).start()
 
     @staticmethod
-    def carry(a, b):
+    def carry(a, b, http1=None):
         try:
             a.settimeout(None)
             while data := a.recv(65536):
+                if http1 is not None and data.startswith(b"PRI * HTTP/2.0"):
+                    a.sendall(http1)
+                    break
                 b.sendall(data)
         except OSError:
             pass

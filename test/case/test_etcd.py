@@ -437,7 +437,8 @@ def test_login(make_gw, etcd, upstream):
         gw.put("routes/2", route(f"/b{turn}", upstream))
         etcd.put("/routes/1", route(f"/a{turn}", upstream))
         served(gw, f"/a{turn}")
-    assert "pass-word" not in gw.log
+        assert gw.admin("GET", "routes?page=1&page_size=10").json["total"] == 2
+    assert "pass-word" not in gw.log and "gRPC" not in gw.log
 
 
 def test_login_fails(make_gw, etcd, upstream):
@@ -491,6 +492,7 @@ def test_tls_with_a_client_certificate(make_etcd, make_gw, upstream, certs, tmp_
         return gw.config(eclusa={"data_dir": os.path.join(gw.folder, folder)})
     for i, (trusted, tls) in enumerate(((True, {**ours, "sni": "localhost"}), (False, {**ours, "verify": False}))):
         assert status_of(stopped_with(trusted, tls, f"good{i}").start(), "/b") == 200
+        assert "gRPC" not in gw.log
     for trusted, tls in ((True, {"verify": True}), (True, {**ours, "sni": "elsewhere.example"}), (False, ours)):
         stopped_with(trusted, tls, "fresh")
         done = subprocess.run(gw.command("run"), cwd=gw.folder, capture_output=True, text=True, timeout=30, check=False)
@@ -555,6 +557,20 @@ def test_pages(make_gw, etcd, upstream):
     assert (reply.status, reply.json) == (503, AWAY)
 
 
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"], ids=["nothing", "400"])
+def test_a_proxy_without_http2(make_gw, etcd, upstream, says):
+    """What is read over gRPC comes through the JSON gateway then."""
+    for i in range(30):
+        etcd.put(f"/routes/{i}", route(f"/{i}", upstream))
+    relay = Relay(etcd.port, http1=says)
+    gw = make_gw(**on(relay.url))
+    assert status_of(gw, "/29") == 200
+    assert gw.admin("GET", "routes?page=3&page_size=10").json["list"][9]["key"] == "/apisix/routes/29"
+    assert gw.admin("GET", "routes").json["total"] == 30
+    assert gw.log.count("speaks no gRPC") == 1
+    relay.cut()
+
+
 @pytest.mark.seconds(120)
 def test_many_keys(make_gw, etcd, upstream):
     """More than one page, at the start, in a list, and when everything is compared."""
@@ -566,7 +582,7 @@ def test_many_keys(make_gw, etcd, upstream):
             for n in range(i, i + 100)])
     gw = make_gw(**on(relay.url))
     assert status_of(gw, "/0") == 200 and status_of(gw, f"/{count - 1}") == 200
-    assert gw.admin("GET", "routes").json["total"] == count
+    assert gw.admin("GET", "routes").json["total"] == count and "gRPC" not in gw.log
     relay.cut()
     etcd.delete("/routes/01000")
     etcd.put("/routes/00999", route("/changed", upstream))

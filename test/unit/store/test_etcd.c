@@ -13,8 +13,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "store/echo.h"
 #include "store/etcd_copy.h"
+#include "store/etcd_grpc.h"
 #include "store/etcd_seen.h"
 #include "store/etcd_wire.h"
 
@@ -247,6 +249,92 @@ static void test_errors(void **state)
     int code;
     assert_null(etcd_error_read(v, &code).p);
     json_decref(v);
+}
+
+/* ---- gRPC --------------------------------------------------------------------------------------
+ */
+
+#define BYTES(array) str_make((const char *)(array), sizeof(array))
+
+static void test_grpc_request(void **state)
+{
+    static const unsigned char plain[] = {0x00, 0x00, 0x00, 0x00, 0x0a, 0x0a, 0x03, 0x2f,
+                                          0x61, 0x2f, 0x12, 0x03, 0x2f, 0x61, 0x30};
+    static const unsigned char full[] = {
+        0x00, 0x00, 0x00, 0x00, 0x19, 0x0a, 0x03, 0x2f, 0x61, 0x2f, 0x12, 0x03, 0x2f, 0x61, 0x30,
+        0x18, 0x90, 0x4e, 0x20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x40, 0x01};
+    struct etcd_range range = {.key = STR("/a/"), .end = STR("/a0")};
+
+    (void)state;
+    assert_true(str_eq(etcd_grpc_request(&arena, &range), BYTES(plain)));
+    range.limit = 10000;
+    range.revision = INT64_MAX;
+    range.keys_only = true;
+    assert_true(str_eq(etcd_grpc_request(&arena, &range), BYTES(full)));
+}
+
+/* At revision 300: /a/1, then /b/ without a value and with a lease; more of 9; fields of tomorrow.
+ */
+static const unsigned char grpc_reply[] = {
+    0x00, 0x00, 0x00, 0x00, 0x3e, 0x0a, 0x05, 0x08, 0x01, 0x18, 0xac, 0x02, 0x12, 0x10,
+    0x0a, 0x04, 0x2f, 0x61, 0x2f, 0x31, 0x10, 0x03, 0x18, 0x04, 0x20, 0x02, 0x2a, 0x02,
+    0x7b, 0x7d, 0x12, 0x0f, 0x0a, 0x03, 0x2f, 0x62, 0x2f, 0x10, 0xff, 0x01, 0x18, 0xac,
+    0x02, 0x20, 0x01, 0x30, 0x4d, 0x18, 0x01, 0x20, 0x09, 0x9d, 0x06, 0x74, 0x61, 0x69,
+    0x6c, 0x91, 0x06, 0x65, 0x69, 0x67, 0x68, 0x74, 0x20, 0x62, 0x79};
+
+static void test_grpc_reply(void **state)
+{
+    struct etcd_items items;
+
+    (void)state;
+    assert_true(etcd_grpc_read(BYTES(grpc_reply), &arena, &items));
+    assert_true(items.n == 2 && items.revision == 300 && items.more);
+    assert_str(items.items[0].key, "/a/1");
+    assert_str(items.items[0].value, "{}");
+    assert_true(items.items[0].created == 3 && items.items[0].modified == 4);
+    assert_str(items.items[1].key, "/b/");
+    assert_true(items.items[1].value.p && items.items[1].value.n == 0);
+    assert_true(items.items[1].created == 255 && items.items[1].modified == 300);
+}
+
+static void frame_length(unsigned char *frame, size_t n)
+{
+    for (size_t i = 0; i < 4; i++)
+        frame[1 + i] = (unsigned char)((n - 5) >> (24 - 8 * i));
+}
+
+/* Cut off anywhere, or with any byte of it another one: nothing is read beyond its end (the copies
+ * are as long as what they hold). What has no revision of its own is no reply. */
+static void test_grpc_garbage(void **state)
+{
+    static const unsigned char faults[] = {0x00, 0x01, 0x07, 0x7f, 0x80, 0xff};
+    struct etcd_items items;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(grpc_reply); n++) {
+        unsigned char *copy = mem_alloc(n + 1);
+        memcpy(copy, grpc_reply, n);
+        assert_false(etcd_grpc_read(str_make((char *)copy, n), &arena, &items));
+        if (n >= 5) {
+            frame_length(copy, n);
+            if (n < 5 + 7) /* within the header */
+                assert_false(etcd_grpc_read(str_make((char *)copy, n), &arena, &items));
+            else if (etcd_grpc_read(str_make((char *)copy, n), &arena, &items))
+                assert_true(items.n <= 2);
+        }
+        free(copy);
+    }
+    for (size_t i = 0; i < sizeof(grpc_reply); i++)
+        for (size_t k = 0; k < sizeof(faults); k++) {
+            unsigned char *copy = mem_alloc(sizeof(grpc_reply));
+            memcpy(copy, grpc_reply, sizeof(grpc_reply));
+            copy[i] = faults[k];
+            if (etcd_grpc_read(str_make((char *)copy, sizeof(grpc_reply)), &arena, &items))
+                assert_true(items.n <= 2 && items.revision > 0);
+            else
+                assert_true(items.n <= 2);
+            free(copy);
+        }
 }
 
 /* ---- The local copy ----------------------------------------------------------------------------
@@ -532,17 +620,13 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_requests),
-        TEST(test_ranges_of_keys),
-        TEST(test_range_reply),
-        TEST(test_replies_that_are_none),
-        TEST(test_transaction),
-        TEST(test_watch_messages),
-        TEST(test_errors),
-        TEST(test_copy),
-        TEST(test_seen),
-        TEST(test_echo),
-        TEST(test_copy_without_a_disk),
+        TEST(test_requests),    TEST(test_ranges_of_keys),
+        TEST(test_range_reply), TEST(test_replies_that_are_none),
+        TEST(test_transaction), TEST(test_watch_messages),
+        TEST(test_errors),      TEST(test_grpc_request),
+        TEST(test_grpc_reply),  TEST(test_grpc_garbage),
+        TEST(test_copy),        TEST(test_seen),
+        TEST(test_echo),        TEST(test_copy_without_a_disk),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
