@@ -489,6 +489,25 @@ static void item_replace(struct builder *b, struct item *item, struct object *ne
     b->changed = true;
 }
 
+static bool is_closed(const struct object *o)
+{
+    return o->kind == KIND_SSL && o->site && o->site->tls.nidentities == 0;
+}
+
+/* What was to be guarded by certificates of clients and is kept out must not be served by another
+ * document, whose names are wider. NULL: nothing was. */
+static struct object *compile_closed(struct compile *c, struct item *item, const json_t *value)
+{
+    c->value = value;
+    c->o = object_new(c, item);
+    bool closed = compile_ssl_closed(c);
+    c->o->rest = arena_close(&c->arena);
+    if (closed)
+        return c->o;
+    object_free(c->o);
+    return NULL;
+}
+
 bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t revision,
                    const json_t *value)
 {
@@ -513,11 +532,14 @@ bool builder_apply(struct builder *b, enum kind kind, struct str id, int64_t rev
     if (kind == KIND_SECRET && b->env.secrets && (new || !value))
         b->env.secrets->manager(b->env.secrets->arg, id, resolved);
     json_decref(resolved);
+    bool good = new || !value, stays = !good && item->object && !is_closed(item->object);
+    if (!good && !stays && kind == KIND_SSL)
+        new = compile_closed(&c, item, value);
     arena_fini(&c.scratch);
-    if (new || (!value && item->object))
+    if (new || (!stays && item->object))
         item_replace(b, item, new);
     item_release(b, item);
-    return new || !value;
+    return good;
 }
 
 void builder_revision(struct builder *b, int64_t revision)

@@ -255,6 +255,9 @@ bool compile_group(struct compile *c, const struct plugin_config_doc *d);
 bool compile_global_rule(struct compile *c, const struct plugin_config_doc *d);
 bool compile_metadata(struct compile *c);
 bool compile_ssl(struct compile *c, const struct ssl_doc *d);
+/* Of c->value, which cannot be compiled: its server names, for which every handshake fails. False:
+ * it is not one that wants certificates of clients. */
+bool compile_ssl_closed(struct compile *c);
 bool compile_stream_route(struct compile *c, const struct stream_route_doc *d);
 bool compile_proto(struct compile *c, const struct proto_doc *d);
 bool compile_secret(struct compile *c);

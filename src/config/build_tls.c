@@ -133,6 +133,7 @@ static bool client_compile(struct compile *c, const struct ssl_client_doc *clien
     site->tls.authorities = tls_authorities_new(client->ca);
     if (!site->tls.authorities)
         return compile_fail(c, "client.ca is not in PEM");
+    site->mutual = true;
     site->tls.depth = client->depth > DEPTH_MAX ? DEPTH_MAX : (int)client->depth;
     site->tls.client = hash_str128(
         arena_printf(&c->scratch, "%d %.*s", site->tls.depth, STR_ARG(client->ca)));
@@ -211,6 +212,39 @@ bool compile_ssl(struct compile *c, const struct ssl_doc *d)
     return c->o->identity != NULL;
 }
 
+static bool is_server(const json_t *value)
+{
+    const char *type = json_string_value(json_object_get(value, "type"));
+    const json_t *status = json_object_get(value, "status");
+
+    return (!type || strcmp(type, "client") != 0) &&
+           !(json_is_number(status) && json_number_value(status) == 0);
+}
+
+bool compile_ssl_closed(struct compile *c)
+{
+    const json_t *client = json_object_get(c->value, "client");
+    const json_t *sni = json_object_get(c->value, "sni"), *one;
+    json_t *all = json_object_get(c->value, "snis");
+    struct site *site;
+    size_t i;
+
+    if (!client || json_is_null(client) || !is_server(c->value))
+        return false;
+    c->o->site = site = arena_zero(&c->arena, sizeof(*site));
+    site->id = arena_str(&c->arena, c->id);
+    site->mutual = true;
+    c->o->names = arena_zero(&c->arena, (json_array_size(all) + 1) * sizeof(*c->o->names));
+    json_array_foreach(all, i, one)
+    {
+        if (json_string_length(one) > 0)
+            name_compile(c, str_of(json_string_value(one)));
+    }
+    if (json_string_length(sni) > 0)
+        name_compile(c, str_of(json_string_value(sni)));
+    return c->o->nnames > 0;
+}
+
 void site_release(struct object *o)
 {
     struct site *site = o->site;
@@ -269,7 +303,7 @@ static void name_remove(struct builder *b, struct site_name *n)
 
 static bool is_mutual(const struct object *o)
 {
-    return o && o->site && o->site->tls.authorities;
+    return o && o->site && o->site->mutual;
 }
 
 void site_replace(struct builder *b, struct item *item, struct object *old, struct object *new)

@@ -62,23 +62,35 @@ const void *snapshot_metadata(const struct snapshot *s, const char *plugin)
     return s->metadata ? trie_get(s->metadata, str_of(plugin), TRIE_EXACT) : NULL;
 }
 
-const struct site *snapshot_site(const struct snapshot *s, struct str name)
+/* labels: a `*.` stands for any number of them. */
+static const struct site *site_find(const struct snapshot *s, struct str name, bool labels)
 {
     char backwards[SITE_NAME_MAX];
     struct trie_walk w;
+    size_t most = name.n < sizeof(backwards) ? name.n : sizeof(backwards);
 
-    if (!s->sites || name.n == 0 || name.n > sizeof(backwards))
+    if (!s->sites || name.n == 0)
         return NULL;
-    for (size_t i = 0; i < name.n; i++)
+    for (size_t i = 0; i < most; i++)
         backwards[i] = name.p[name.n - 1 - i];
-    struct str key = str_make(backwards, name.n);
+    struct str key = str_make(backwards, most);
     trie_walk_start(&w, s->sites, key);
-    if (w.exact)
+    if (w.exact && most == name.n)
         return ((const struct site_name *)w.exact)->site;
     for (const struct site_name *n; (n = trie_walk_next(&w));)
-        if (n->key.n == 0 || str_find(str_from(key, n->key.n), '.') < 0)
+        if (labels || n->key.n == 0 || str_find(str_from(key, n->key.n), '.') < 0)
             return n->site;
     return NULL;
+}
+
+const struct site *snapshot_site(const struct snapshot *s, struct str name)
+{
+    return name.n > SITE_NAME_MAX ? NULL : site_find(s, name, false);
+}
+
+const struct site *snapshot_site_above(const struct snapshot *s, struct str host)
+{
+    return site_find(s, host, true);
 }
 
 struct tls_identity *snapshot_identity(const struct snapshot *s, struct str id)

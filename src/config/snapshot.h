@@ -242,6 +242,7 @@ struct site {
     struct str id;
     struct regex *const *skip; /* paths that need no certificate of the client */
     unsigned nskip;
+    bool mutual; /* certificates of clients are wanted; without authorities none is good enough */
 };
 
 struct snapshot {
@@ -276,6 +277,9 @@ const void *snapshot_metadata(const struct snapshot *s, const char *plugin);
 /* The site of a server name (lower case, without a final dot): the one that names it, else the one
  * with the longest `*.` that stands for one label, else the one of `*`. NULL: none. O(length). */
 const struct site *snapshot_site(const struct snapshot *s, struct str name);
+/* The site that a host is below: as snapshot_site, but a `*.` stands for any number of labels, as
+ * it does among the hosts of routes. */
+const struct site *snapshot_site_above(const struct snapshot *s, struct str host);
 /* Of an ssl of type client; NULL: there is none of that id. */
 struct tls_identity *snapshot_identity(const struct snapshot *s, struct str id);
 const struct consumer_group *snapshot_group(const struct snapshot *s, struct str id);

@@ -119,7 +119,7 @@ static bool is_verified(const struct tls_peer *peer, const struct site *site)
 
 static bool is_mutual(const struct site *site)
 {
-    return site && site->tls.authorities;
+    return site && site->mutual;
 }
 
 enum reason client_tls_check(struct exchange *ex)
@@ -131,7 +131,9 @@ enum reason client_tls_check(struct exchange *ex)
 
     if (is_mutual(site) && !is_skipped(site, ex->path) && !is_verified(peer, site))
         return REASON_MTLS_NOT_VERIFIED;
-    if (!str_eq(ex->host, name) && is_mutual(snapshot_site(snap, ex->host)))
+    /* Routes of `*.a` have hosts of which the certificate for `*.a` is not shown. */
+    const struct site *above = snapshot_site_above(snap, ex->host);
+    if (is_mutual(above) && (above != site || !str_eq(ex->host, name)))
         return REASON_MTLS_OTHER_NAME;
     return REASON_NONE;
 }

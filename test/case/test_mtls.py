@@ -147,6 +147,54 @@ def test_host_of_another_name(tls, made, upstream):
     tls.wait_log("the host is not the server name of the client's handshake")
 
 
+def test_host_below_a_wildcard(tls, made, upstream):
+    """`*.` stands for one label of a server name, and for any number of them among the hosts of routes."""
+    put(tls, 1, made["a"], "*.a.test", **client_of(made["ca"]))
+    put(tls, 2, made["b"], "open.a.test", "*.open.a.test", "*")
+    tls.route("/*", upstream, host="*.a.test")
+
+    def asks(name, host):
+        with pki.dial(tls.tls_port, name) as w:
+            w.request("GET", "/", {"Host": host})
+            return w.response().status
+    for host in ("x.y.a.test", "X.Y.A.TEST.:1", "l" * 300 + ".a.test"):
+        assert asks("b.test", host) == 400, host
+    assert asks("x.y.a.test", "x.y.a.test") == 400          # `*` has shown its certificate
+    assert [asks("open.a.test", host) for host in ("open.a.test", "x.open.a.test", "x.y.open.a.test")] == [200] * 3
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize("missing", ["cert", "ca"])
+def test_what_cannot_be_used_closes_its_names(tls, made, upstream, missing):
+    """Not the certificate of a wider name serves them then, which wants nothing of clients."""
+    put(tls, 2, made["b"], "*.test")
+    doc = pki.ssl_doc(made["a"], "a.test", **client_of(made["ca"]))
+    part = doc if missing == "cert" else doc["client"]
+    text, part[missing] = part[missing], "$env://THE_" + "PART" * 40
+    tls.put("ssls/1", doc)
+    tls.route("/*", upstream)
+    show = pki.context(show=made["client"])
+
+    def asks(host):
+        with pki.dial(tls.tls_port, "b.test") as w:
+            w.request("GET", "/", {"Host": host})
+            return w.response().status
+    for again in (False, True):
+        if again:
+            tls.restart()
+        assert [status(tls, "a.test", ctx=c) for c in (None, show)] == [None, None]
+        assert [asks(host) for host in ("b.test", "a.test")] == [200, 400]
+    logged(tls, "server name a.test: the certificate for the server name cannot be used")
+    part[missing] = text
+    tls.put("ssls/1", doc)
+    assert [status(tls, "a.test", ctx=c) for c in (None, show)] == [None, 200]
+    part[missing] = "$env://THE_" + "PART" * 40
+    tls.put("ssls/1", doc)                                  # what was good stays
+    assert [status(tls, "a.test", ctx=c) for c in (None, show)] == [None, 200]
+    tls.delete("ssls/1")
+    assert status(tls, "a.test") == 200
+
+
 @pytest.mark.parametrize("tickets", [False, True])
 @pytest.mark.parametrize("version", [V12, V13])
 def test_no_way_around_by_resumption(make_tls, made, upstream, tickets, version):

@@ -137,6 +137,52 @@ static void test_of_several(void **state)
     builder_free(b);
 }
 
+/* What is kept out and wants certificates of clients keeps its names to itself. */
+static void test_closed(void **state)
+{
+    static const char *const closed[] = {
+        "{\"snis\":[\"a.test\",7,\"\",\"*.B.test\"],\"client\":{}}",
+        "{\"sni\":\"A.test\",\"snis\":[\"x.b.test\"],\"client\":{\"ca\":\"no PEM\"},\"cert\":7}",
+    };
+    static const char *const open[] = {
+        "{\"sni\":\"a.test\"}",
+        "{\"sni\":\"a.test\",\"client\":null}",
+        "{\"sni\":\"a.test\",\"client\":{},\"status\":0}",
+        "{\"sni\":\"a.test\",\"client\":{},\"type\":\"client\"}",
+        "{\"sni\":7,\"snis\":7,\"client\":{}}",
+    };
+    struct builder *b = fake_builder(true);
+
+    (void)state;
+    put_ssl(b, "all", "\"*\"", "");
+    for (size_t i = 0; i < 2; i++) {
+        json_t *v = json_loads(closed[i], 0, NULL);
+        assert_false(builder_apply(b, KIND_SSL, STR("one"), 1, v));
+        json_decref(v);
+        SERVES("a.test", "one");
+        SERVES("x.b.test", "one");
+        const struct snapshot *s = builder_publish(b);
+        const struct site *site = snapshot_site(s, STR("a.test"));
+        assert_true(s->mutual && site->mutual && site->tls.nidentities == 0);
+        snapshot_put(s);
+    }
+    for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
+        json_t *v = json_loads(open[i], 0, NULL);
+        assert_false(builder_apply(b, KIND_SSL, STR("one"), 1, v));
+        json_decref(v);
+        SERVES("a.test", "all");
+    }
+    put_ssl(b, "one", "\"a.test\"", "");
+    json_t *v = json_loads(closed[0], 0, NULL);
+    assert_false(builder_apply(b, KIND_SSL, STR("one"), 1, v)); /* what was good stays */
+    json_decref(v);
+    SERVES("a.test", "one");
+    SERVES("x.b.test", "all");
+    delete_ssl(b, "one");
+    SERVES("a.test", "all");
+    builder_free(b);
+}
+
 static void test_kinds_of_ssl(void **state)
 {
     struct builder *b = fake_builder(true);
@@ -245,9 +291,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_of_several),
-        cmocka_unit_test(test_kinds_of_ssl), cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_of_several),
+        cmocka_unit_test(test_closed), cmocka_unit_test(test_kinds_of_ssl),
+        cmocka_unit_test(test_bad),    cmocka_unit_test(test_many),
     };
 
     hash_setup();
