@@ -457,8 +457,7 @@ static void call_task(void *arg, struct keeper *keeper)
     struct call *c = arg;
 
     c->keeper = keeper;
-    if (c->reply->status == 0)
-        call_run(c);
+    call_run(c);
     if (c->revision && c->wait_live)
         keeper_when_live(keeper, c->admin->live_ms, on_live, c);
     else
@@ -530,22 +529,21 @@ static size_t path_body_max(const struct admin *admin, const struct admin_reques
     return ADMIN_BODY_MAX;
 }
 
-/* What holds many documents may be large; but only who may send it gets so much read. */
+/* Who may not come in gets nothing read: else anybody could fill the memory, from many
+ * connections. */
 static size_t admin_body_max(struct admin *admin, const struct admin_request *r)
 {
-    size_t max = path_body_max(admin, r);
     struct call c = {.admin = admin, .method = r->method, .path = r->path, .query = r->query};
     struct arena a;
 
-    if (max == ADMIN_BODY_MAX || !access_allows(admin->access, r->client))
-        return ADMIN_BODY_MAX;
+    if (!access_allows(admin->access, r->client))
+        return 0;
     arena_init(&a, NULL);
     c.a = &a;
-    if (access_check(admin->access, &c, header_of(r, STR("X-API-KEY")), header_of(r, STR("Cookie")),
-                     &c.who))
-        max = ADMIN_BODY_MAX;
+    const char *why = access_check(admin->access, &c, header_of(r, STR("X-API-KEY")),
+                                   header_of(r, STR("Cookie")), &c.who);
     arena_fini(&a);
-    return max;
+    return why ? 0 : path_body_max(admin, r);
 }
 
 void admin_handle(struct admin *admin, const struct admin_request *r, admin_done_fn *done,
@@ -557,8 +555,13 @@ void admin_handle(struct admin *admin, const struct admin_request *r, admin_done
     }
     struct call *c = call_new(admin, r, done, arg);
 
-    c->body_max = admin_body_max(admin, r);
-    if (door_pass(c, r) && c->body_size <= c->body_max)
+    /* Nor does the keeper's queue grow by who may not come in. */
+    if (!door_pass(c, r)) {
+        call_end(c);
+        return;
+    }
+    c->body_max = path_body_max(admin, r);
+    if (c->body_size <= c->body_max)
         c->body = arena_str(c->a, r->body);
     keeper_post(admin->keeper, call_task, c);
 }

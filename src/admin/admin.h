@@ -71,7 +71,7 @@ struct admin *admin_new(const struct admin_config *config, struct keeper *keeper
 void admin_free(struct admin *admin);
 
 /* Takes the request in (everything is copied before it returns; nothing waits), runs it on the
- * keeper's thread, and calls done there.
+ * keeper's thread, and calls done there; who may not come in is told at once.
  * When done is called a write is durable and on its way to every worker. The reply is done's to
  * give to admin_reply_free, on any thread. From any thread. */
 typedef void admin_done_fn(void *arg, struct admin_reply *reply);
@@ -86,7 +86,7 @@ struct admin_api {
     void (*handle)(void *owner, const struct admin_request *request, admin_done_fn *done,
                    void *arg);
     /* Bytes of a body that are read before handle, by the request's head; a longer one is handed
-     * over unread, with its size. NULL: ADMIN_BODY_MAX. */
+     * over unread, with its size. NULL: 0. */
     size_t (*body_max)(void *owner, const struct admin_request *head);
 };
 

@@ -55,14 +55,15 @@ static bool twin_item(void *arg, const struct store_item *item)
     return go;
 }
 
-static void twin_changes(struct twin *t, struct str prefix)
+static void twin_changes(struct twin *t)
 {
     const struct changes *all = t->c->changes;
+    struct str above = call_item(t->c, STR(""));
 
     for (size_t i = 0; all && i < all->n && !t->found.p; i++) {
         const struct keeper_change *change = &all->items[i];
-        struct str key = document_key(t->c->a, change->kind, change->id);
-        if (change->value && str_starts(key, prefix) && change->value != t->c->json)
+        if (change->kind == KIND_DECORATION && change->value && str_starts(change->id, above) &&
+            change->value != t->c->json)
             twin_look(t, change->id, change->value);
     }
 }
@@ -81,7 +82,7 @@ static bool path_is_free(struct call *c)
         return false;
     }
     if (!t.found.p)
-        twin_changes(&t, prefix);
+        twin_changes(&t);
     if (t.found.p)
         reply_error(c, 400, "field_path %.*s is already decorated on this service by [%.*s]",
                     STR_ARG(t.path), STR_ARG(t.found));

@@ -5,8 +5,9 @@
 #include "base/buf.h"
 #include "base/panic.h"
 
-/* Longer paths do not occur: documents are bounded, and so are their names. */
-enum { PATH_MAX_BYTES = 8 << 20 };
+/* Behind a longer path a value is told whole: each change below would repeat the path. A name may
+ * be as long as a document. */
+enum { PATH_LONG = 1024, PATH_MAX_BYTES = 8 << 20 };
 
 struct diff {
     json_t *patch;
@@ -124,7 +125,9 @@ static void compare(struct diff *d, const json_t *before, const json_t *after)
 {
     if (json_equal(before, after))
         return;
-    if (json_is_object(before) && json_is_object(after))
+    if (d->path.n > PATH_LONG)
+        emit(d, "replace", after);
+    else if (json_is_object(before) && json_is_object(after))
         compare_objects(d, before, after);
     else if (json_is_array(before) && json_is_array(after))
         compare_arrays(d, before, after);

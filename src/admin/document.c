@@ -160,9 +160,9 @@ static void document_post(struct call *c)
         return;
     if (!check_write(c, false, &id))
         return;
-    /* One that is taken is written down in some stores. */
+    /* One that is taken is written down in some stores. Those of one transaction differ. */
     if (c->dry)
-        revision = store->ops->revision(store) + 1;
+        revision = store->ops->revision(store) + 1 + (int64_t)(c->changes ? c->changes->n : 0);
     else if (store->ops->next_revision(store, &revision, &err) != STORE_OK) {
         reply_store_failed(c, "write", document_prefix(c->a, c->kind), err);
         return;

@@ -50,6 +50,12 @@ static bool refuse_path(struct call *c, struct str walked)
     return false;
 }
 
+static bool refuse_levels(struct call *c)
+{
+    reply_error(c, 400, "invalid configuration: more than %d levels", LEVELS_MAX);
+    return false;
+}
+
 /* Puts the body at the sub-path of the document; a path that ends with a slash stands for the whole
  * document. False: answered. */
 static bool patch_at(struct call *c, json_t **document)
@@ -57,7 +63,9 @@ static bool patch_at(struct call *c, json_t **document)
     struct str rest = c->sub, name = STR_NONE;
     json_t *at = *document;
 
-    while (str_cut(rest, '/', &name, &rest)) {
+    for (int levels = LEVELS_MAX; str_cut(rest, '/', &name, &rest); levels--) {
+        if (levels == 0)
+            return refuse_levels(c);
         struct str walked = str_make(c->sub.p, (size_t)(name.p + name.n - c->sub.p));
         json_t *below = json_object_getn(at, name.p, name.n);
         if (!below) {
@@ -152,10 +160,7 @@ void document_patch(struct call *c)
     times_renew(c, document);
     json_decref(c->json);
     c->json = document;
-    if (done && !is_shallow(document, LEVELS_MAX)) {
-        reply_error(c, 400, "invalid configuration: more than %d levels", LEVELS_MAX);
-        done = false;
-    }
+    done = done && (is_shallow(document, LEVELS_MAX) || refuse_levels(c));
     if (done && check_write(c, true, &id))
         document_write(c, id, &item, expect, "compareAndSwap");
 }

@@ -84,9 +84,16 @@ static void stop_if_done(struct admin_server *s)
 /* ---- The answer
  * -------------------------------------------------------------------------------------- */
 
+static void release_reply(void *reply)
+{
+    admin_reply_free(reply);
+}
+
+/* A list may be longer than what a connection keeps copies of. */
 static void send_reply(struct call *c)
 {
-    const struct admin_reply *r = c->reply;
+    struct admin_reply *r = c->reply;
+    struct shared *owner = shared_new(release_reply, r);
     struct header lines[ADMIN_HEADERS_MAX + 4];
     struct head head;
 
@@ -100,7 +107,8 @@ static void send_reply(struct call *c)
         head_add(&head, NULL, header_id(r->headers[i].name), r->headers[i].name,
                  r->headers[i].value);
     if (!stream_respond(c->stream, r->status, &head, (int64_t)r->body.n))
-        stream_write(c->stream, r->body, true, NULL);
+        stream_write_shared(c->stream, r->body, owner);
+    shared_put(owner);
 }
 
 static void on_answer(struct message *m)
@@ -110,7 +118,8 @@ static void on_answer(struct message *m)
 
     if (c->stream)
         send_reply(c);
-    admin_reply_free(c->reply);
+    else
+        admin_reply_free(c->reply);
     call_free(c);
     s->requests--;
     stop_if_done(s);
@@ -162,7 +171,7 @@ static size_t body_max(struct call *c)
     const struct admin_api *api = c->door->api;
     struct admin_request req = request_of(c);
 
-    return api->body_max ? api->body_max(c->door->owner, &req) : ADMIN_BODY_MAX;
+    return api->body_max ? api->body_max(c->door->owner, &req) : 0;
 }
 
 static void refuse(struct call *c, int status)

@@ -9,13 +9,14 @@
 
 #include "base/log.h"
 
-enum { DEPTH_MAX = 64, VALUES_MAX = 100000, NUMBER_MAX = 64 };
+enum { DEPTH_MAX = 64, VALUES_MAX = 100000, NUMBER_MAX = 64, ALIASED_MAX = 64 << 20 };
 
 struct reader {
     yaml_document_t doc;
     struct arena *arena;
     struct str err;
-    unsigned values, max_values;
+    size_t values, max_values;
+    size_t bytes, max_bytes; /* of keys and scalars */
 };
 
 static json_t *fail(struct reader *r, const yaml_mark_t *mark, const char *what)
@@ -106,11 +107,20 @@ static struct str scalar_text(const yaml_node_t *node)
     return str_make((const char *)node->data.scalar.value, node->data.scalar.length);
 }
 
+/* An alias costs three bytes, whatever it stands for. */
+static bool text_fits(struct reader *r, const yaml_node_t *node)
+{
+    r->bytes += node->data.scalar.length;
+    return r->bytes <= r->max_bytes || fail(r, &node->start_mark, "too many bytes by aliases");
+}
+
 static json_t *scalar_json(struct reader *r, const yaml_node_t *node)
 {
     struct str s = scalar_text(node);
     bool plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 
+    if (!text_fits(r, node))
+        return NULL;
     if (str_find(s, 0) >= 0)
         return fail(r, &node->start_mark, "a string holds a NUL byte");
     json_t *v = plain ? plain_value(s) : json_stringn(s.p, s.n);
@@ -146,6 +156,8 @@ static bool pair_json(struct reader *r, json_t *object, const yaml_node_pair_t *
 
     if (key->type != YAML_SCALAR_NODE)
         return fail(r, &key->start_mark, "a key is not a plain value");
+    if (!text_fits(r, key))
+        return false;
     name = scalar_text(key);
     if (str_find(name, 0) >= 0)
         return fail(r, &key->start_mark, "a key holds a NUL byte");
@@ -228,9 +240,9 @@ json_t *yaml_parse(struct str text, struct arena *a, struct str *err)
     return yaml_parse_large(text, VALUES_MAX, a, err);
 }
 
-json_t *yaml_parse_large(struct str text, unsigned max_values, struct arena *a, struct str *err)
+json_t *yaml_parse_large(struct str text, size_t max_values, struct arena *a, struct str *err)
 {
-    struct reader r = {.arena = a, .max_values = max_values};
+    struct reader r = {.arena = a, .max_values = max_values, .max_bytes = text.n + ALIASED_MAX};
     yaml_parser_t parser;
     json_t *v = NULL;
 

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from gw import Gateway
+import wire
+from gw import KEY, Gateway, ports
 
 NODES = {"type": "roundrobin", "nodes": {"127.0.0.1:1980": 1}}
 ROUTE = {"uri": "/a", "upstream": NODES}
@@ -68,6 +69,24 @@ def test_key(make_gw):
     assert gw.admin("PUT", "routes/1", ROUTE, key="a" * 32).status == 201
     assert gw.admin("GET", "routes?api_key=" + "a" * 32, key=None).status == 200
     assert gw.admin("GET", "routes", key=None, headers={"Cookie": "x_api_key=" + "a" * 32}).status == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+def test_no_body_is_read_of_who_may_not_come_in(make_gw, framing):
+    """Nor of who asks where bodies are of no use: many of them would fill the memory."""
+    status = ports.take()
+    gw = make_gw(deployment={"admin": {"admin_key": [{"name": "viewer", "key": "v" * 32, "role": "viewer"}]}},
+                 apisix={"status": {"ip": "127.0.0.1", "port": status}})
+    far = make_gw(deployment={"admin": {"allow_admin": ["192.0.2.1"]}})
+    for port, key, path, code in ((gw.admin_port, None, "/apisix/admin/routes/1", 401),
+                                  (gw.admin_port, "v" * 32, "/apisix/admin/routes/1", 401),
+                                  (gw.admin_port, None, "/apisix/admin/eclusa/transactions", 401),
+                                  (far.admin_port, KEY, "/apisix/admin/routes/1", 403),
+                                  (gw.control_port, None, "/v1/gc", 200), (status, None, "/status", 404)):
+        with wire.connect(port) as w:
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n" + (f"X-API-KEY: {key}\r\n" if key else "")
+            w.send(head.encode() + (b"\r\n1\r\nx\r\n" if "chunked" in framing else b"\r\nx"))    # the rest never comes
+            assert w.response().status == code, (port, path)
 
 
 def test_head_and_options_need_no_key(gw):

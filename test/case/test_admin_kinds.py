@@ -203,6 +203,15 @@ def test_decorations(gw):
             ("PUT", base, {"field_path": "A"}, 400, "missing graphql cost decoration id")):
         got = error(gw.admin(method, path, body), status)
         assert message in (None, got), (method, path, got)
+    def together(*paths):
+        return gw.admin("POST", "eclusa/transactions", {"operations": [
+            {"method": "PUT", "path": f"{where}/{i}", "body": {"field_path": path}} for where, i, path in paths]})
+    there = gw.admin("GET", base).json["total"]
+    twice = together((base, "8", "New"), (base, "9", "New"))
+    assert (twice.status, twice.json["error_msg"]) == (400, "field_path New is already decorated on this service by [9]")
+    assert together((base, "8", "New"), ("services/other/graphql_cost_decorations", "9", "New")).status == 200
+    assert gw.admin("GET", base).json["total"] == there + 1
+    gw.delete("services/other/graphql_cost_decorations/9")
     gw.restart()
     # They go with their service, and what was left of one is not the next one's.
     gw.delete("services/s")

@@ -56,4 +56,7 @@ def test_bodies(gw):
     r = validate(gw, "[1]")
     assert r.status == 400 and r.json["error_msg"] == "Configuration validation failed"
     assert validate(gw, {}).json == {}
+    bomb = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 25))
+    r = validate(gw, bomb, headers=yaml)
+    assert r.status == 400 and r.json == {"error_msg": "invalid request body: invalid yaml request body"}
     assert gw.admin("GET", "configs/validate").status == 404

@@ -422,6 +422,18 @@ def test_transaction_dry_run(gw, upstream):
         ("delete", "/apisix/routes/1"), ("update", "/apisix/upstreams/1"), ("create", "/apisix/upstreams/2"),
         ("update", "/apisix/services/1")]
     assert state(gw) == before and gw.get("/a", {"apikey": "k1"}).status == 200
+    dry = transact(gw, *[("POST", "upstreams", NODES)] * 3, query="?dry_run=true")
+    assert [r["status"] for r in dry.json["results"]] == [201] * 3
+    assert len({r["body"]["key"] for r in dry.json["results"]}) == 3 and state(gw) == before
+
+
+def test_a_path_of_many_levels(gw):
+    """Millions of them fit into an operation: what they make is not taken apart level by level."""
+    gw.put("upstreams/1", NODES)
+    for levels, status in ((1000, 400), (1100, 400), (2000000, 400), (2, 200)):
+        reply = transact(gw, ("PATCH", "upstreams/1/tls/verify" + "/a" * (levels - 2), False))
+        assert reply.status == status, levels
+        assert ("more than 1024 levels" in reply.text) == (levels > 1024)
 
 
 def test_dry_runs_of_single_writes(gw):

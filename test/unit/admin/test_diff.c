@@ -67,6 +67,33 @@ static void test_patches(void **state)
     }
 }
 
+/* A value below a long name is told whole, not each of its members with the name in front. */
+static void test_long_names(void **state)
+{
+    enum { MEMBERS = 1000 };
+    json_t *before = json_object(), *after = json_object(), *inner = json_array();
+    char name[1100];
+
+    (void)state;
+    memset(name, 'n', sizeof(name));
+    name[sizeof(name) - 1] = 0;
+    for (int i = 0; i < MEMBERS; i++)
+        json_array_append_new(inner, json_integer(i));
+    json_object_set_new(before, name, inner);
+    inner = json_deep_copy(inner);
+    json_object_set_new(after, name, inner);
+    json_array_set_new(inner, 0, json_true());
+    json_array_set_new(inner, MEMBERS - 1, json_true());
+    json_t *patch = diff_make(before, after), *one = json_array_get(patch, 0);
+    assert_int_equal(json_array_size(patch), 1);
+    assert_string_equal(json_string_value(json_object_get(one, "op")), "replace");
+    assert_true(json_equal(json_object_get(one, "value"), inner));
+    assert_string_equal(json_string_value(json_object_get(one, "path")) + 1, name);
+    json_decref(patch);
+    json_decref(before);
+    json_decref(after);
+}
+
 /* ---- Applying (RFC 6902 §4, the three operations that are made) ---------------------------------
  */
 
@@ -171,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patches),
+        cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_any_two_values),
     };
 

@@ -67,7 +67,13 @@ static void handle(void *owner, const struct admin_request *req, admin_done_fn *
         reply_with(a.at_once, "{}");
 }
 
-static const struct admin_api api = {.handle = handle};
+static size_t body_most(void *owner, const struct admin_request *head)
+{
+    (void)owner, (void)head;
+    return ADMIN_BODY_MAX;
+}
+
+static const struct admin_api api = {.handle = handle, .body_max = body_most};
 
 static int setup(void **state)
 {
@@ -204,6 +210,38 @@ static void test_long_body_found(void **state)
     assert_int_equal(a.handled, 1);
 }
 
+/* ---- Replies that are long ---- */
+
+/* More than a connection's queue takes, to a client that is in no hurry. */
+static void test_long_reply(void **state)
+{
+    enum { BYTES = 80 << 20 };
+    struct peer *p = client();
+    char *text = mem_alloc(BYTES + 1);
+    size_t got = 0, head;
+
+    (void)state;
+    memset(text, 'x', BYTES);
+    text[BYTES] = 0;
+    peer_send(p, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close" END);
+    UNTIL(a.handled == 1);
+    p->reading = false;
+    reply_with(200, text);
+    free(text);
+    STAYS(a.freed == 0, 20);
+    p->reading = true;
+    UNTIL(peer_has(p, END));
+    assert_true(peer_has(p, "Content-Length: 83886080\r\n"));
+    head = (size_t)str_search(str_make(p->in, p->n), STR(END)) + 4;
+    while (!p->eof && !p->reset) {
+        got += p->n;
+        peer_forget(p);
+        step();
+    }
+    assert_true(!p->reset && got + p->n == head + BYTES);
+    UNTIL(a.freed == 1);
+}
+
 /* ---- Clients that leave ---- */
 
 static void test_client_leaves(void **state)
@@ -272,6 +310,7 @@ int main(void)
         TEST(test_head_and_bad_path),
         TEST(test_long_body_announced),
         TEST(test_long_body_found),
+        TEST(test_long_reply),
         TEST(test_client_leaves),
         TEST(test_client_of_long_body_leaves),
         TEST(test_stop),

@@ -66,6 +66,36 @@ static void test_alias_bomb(void **state)
     arena_fini(&a);
 }
 
+/* A long text that many aliases stand for. */
+static void test_alias_of_long_text(void **state)
+{
+    struct buf yaml;
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        bool key = i % 2, good = i < 2;
+        struct str err = STR_NONE;
+        buf_init(&yaml, 1 << 20);
+        buf_printf(&yaml, "- &a a");
+        for (unsigned j = 0; j < 32768; j++)
+            buf_printf(&yaml, "bbbbbbbb");
+        buf_printf(&yaml, "\n- [");
+        for (unsigned j = 0; j < (good ? 250 : 260); j++)
+            buf_printf(&yaml, key ? "{*a : 1}, " : "*a, ");
+        buf_printf(&yaml, "]\n");
+        json_t *v = yaml_parse(buf_str(&yaml), &a, &err);
+        if (good)
+            assert_non_null(v);
+        else
+            assert_true(!v && str_eq(err, STR("line 1: too many bytes by aliases")));
+        json_decref(v);
+        buf_fini(&yaml);
+    }
+    arena_fini(&a);
+}
+
 /* What is written is read as the same value, and looks as people write it. */
 static void test_write(void **state)
 {
@@ -110,6 +140,7 @@ int main(void)
         cmocka_unit_test(test_write),
         cmocka_unit_test(test_scalars),
         cmocka_unit_test(test_alias_bomb),
+        cmocka_unit_test(test_alias_of_long_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
