@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sandbox for Lua: what functions may see, that none runs on or grows, and that our pattern
  * functions do what LuaJIT's do. */
+#include <limits.h>
+
 #include "fake_exchange.h"
 
 #include "config/lua.h"
@@ -321,12 +323,13 @@ static const char differential[] =
 
 static void test_patterns(void **state)
 {
+    struct lua_vm vm = {.steps = LONG_MAX, .stack = (uintptr_t)__builtin_frame_address(0)};
     unsigned steps = 100000000;
     struct str err;
 
     (void)state;
     assert_true(lua_load_library(&fake.arena, &err));
-    lua_State *L = lj.newstate(allocate, NULL);
+    lua_State *L = lj.newstate(allocate, &vm); /* pattern functions look into it */
     lj.openlibs(L);
     lj.createtable(L, 0, 0);
     lua_open_patterns(L, &steps);
