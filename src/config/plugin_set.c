@@ -22,7 +22,6 @@ static const struct {
     /* They tell who the consumer is. */
     {"hmac-auth", DUTY_AUTH},
     {"jwe-decrypt", DUTY_AUTH},
-    {"jwt-auth", DUTY_AUTH},
     {"ldap-auth", DUTY_AUTH},
     {"ldap-auth-advanced", DUTY_AUTH},
     {"multi-auth", DUTY_AUTH},

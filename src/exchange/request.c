@@ -258,6 +258,19 @@ const struct consumer *consumer_by_name(struct exchange *ex, struct str username
     return snapshot_consumer(ex->hold->snapshot, username);
 }
 
+const struct consumer *consumer_anonymous(struct exchange *ex, const char *plugin,
+                                          struct str username)
+{
+    const struct consumer *who = consumer_by_name(ex, username);
+
+    if (!who)
+        ex_log(ex, LOG_ERROR,
+               "%s failed to authenticate the request, code: 401. error: failed to get anonymous "
+               "consumer %.*s",
+               plugin, STR_ARG(username));
+    return who;
+}
+
 struct str consumer_name(const struct consumer *c)
 {
     return c->username;

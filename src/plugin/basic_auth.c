@@ -149,16 +149,10 @@ static enum verdict basic_auth_rewrite(struct exchange *ex, const void *conf, vo
     (void)frame;
     if (!who && !c->anonymous.p)
         return refuse(ex, c, why);
-    if (!who) {
-        who = consumer_by_name(ex, c->anonymous);
-        if (!who) {
-            ex_log(ex, LOG_ERROR,
-                   "basic-auth failed to authenticate the request, code: 401. error: failed to "
-                   "get anonymous consumer %.*s",
-                   STR_ARG(c->anonymous));
-            return refuse(ex, c, STR("Invalid user authorization"));
-        }
-    }
+    if (!who)
+        who = consumer_anonymous(ex, plugin_name, c->anonymous);
+    if (!who)
+        return refuse(ex, c, STR("Invalid user authorization"));
     if (c->hide)
         request_header_remove(ex, STR("Authorization"));
     consumer_attach(ex, who);

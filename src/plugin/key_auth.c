@@ -83,18 +83,6 @@ static const struct consumer *identify(struct exchange *ex, const struct key_aut
     return who;
 }
 
-static const struct consumer *anonymous(struct exchange *ex, const struct key_auth *c)
-{
-    const struct consumer *who = consumer_by_name(ex, c->anonymous);
-
-    if (!who)
-        ex_log(ex, LOG_ERROR,
-               "key-auth failed to authenticate the request, code: 401. error: failed to get "
-               "anonymous consumer %.*s",
-               STR_ARG(c->anonymous));
-    return who;
-}
-
 static enum verdict key_auth_rewrite(struct exchange *ex, const void *conf, void *frame)
 {
     const struct key_auth *c = conf;
@@ -112,7 +100,7 @@ static enum verdict key_auth_rewrite(struct exchange *ex, const void *conf, void
     if (c->hide && (!in_header || !known))
         request_arg_remove(ex, c->query);
     if (!known)
-        who = anonymous(ex, c);
+        who = consumer_anonymous(ex, plugin_name, c->anonymous);
     if (!who)
         return refuse(ex, c, STR("Invalid user authorization"));
     consumer_attach(ex, who);

@@ -283,8 +283,11 @@ const void *plugin_metadata(const struct exchange *ex, const char *plugin);
  */
 const struct consumer *consumer_find(struct exchange *ex, const char *plugin, struct str key,
                                      const void **conf);
-/* By username, for anonymous_consumer. */
+/* By username; NULL: there is none. */
 const struct consumer *consumer_by_name(struct exchange *ex, struct str username);
+/* For anonymous_consumer of an auth plugin: NULL after a line in the error log. */
+const struct consumer *consumer_anonymous(struct exchange *ex, const char *plugin,
+                                          struct str username);
 struct str consumer_name(const struct consumer *c);
 /* Makes c the exchange's consumer: its plugins join what follows, and the identity headers are set.
  */
