@@ -16,7 +16,8 @@ static const uint8_t may_go[] = {
 };
 
 enum {
-    LINGER_MS = 2000,
+    LINGER_MS = 2000, /* without a byte, and with them (nginx: lingering_time): */
+    LINGER_MAX_MS = 30000,
     DRAIN_IDLE_MS = 250, /* for a next request that may be on its way when the process stops */
 };
 
@@ -35,6 +36,13 @@ static void set_stream_timer(struct h1_conn *c)
         loop_timer(h1_conn_loop(c), &c->timer, limits->body_ms);
     else
         timer_pause(&c->timer);
+}
+
+static int64_t linger_ms(const struct h1_conn *c)
+{
+    int64_t left = c->linger_until_ms - h1_conn_loop(c)->now_ms;
+
+    return left < LINGER_MS ? left : LINGER_MS;
 }
 
 void h1_conn_set_timer(struct h1_conn *c)
@@ -57,7 +65,7 @@ void h1_conn_set_timer(struct h1_conn *c)
         break;
     case CONN_LINGER:
         loop_timer(h1_conn_loop(c), &c->timer,
-                   sock_waits(&c->sock) ? t->limits.send_ms : LINGER_MS);
+                   sock_waits(&c->sock) ? t->limits.send_ms : linger_ms(c));
         break;
     case CONN_CLOSED:
         timer_clear(&h1_conn_loop(c)->timers, &c->timer);
@@ -71,6 +79,8 @@ void h1_conn_go(struct h1_conn *c, enum state to)
     ASSERT(may_go[c->state] & (1u << to));
     if (to != CONN_BUSY)
         c->sending = false;
+    if (to == CONN_LINGER)
+        c->linger_until_ms = h1_conn_loop(c)->now_ms + LINGER_MAX_MS;
     c->state = (uint8_t)to;
     h1_conn_set_timer(c);
 }

@@ -39,7 +39,8 @@ struct h1_conn {
     struct chunked chunked;
     uint64_t body_left; /* H1_LENGTH: still to come; H1_CHUNKED: counts what came */
     uint64_t discarded;
-    uint64_t response_left; /* H1_LENGTH: bytes of the response's body to come */
+    int64_t linger_until_ms; /* LINGER: however much still comes */
+    uint64_t response_left;  /* H1_LENGTH: bytes of the response's body to come */
     enum h1_framing request_framing, response_framing;
     uint8_t state;
     bool feeding;   /* inside feed(): what ends a response must not start the next one itself */

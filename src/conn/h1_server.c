@@ -55,8 +55,12 @@ static void read_more(struct h1_conn *c)
             on_end_of_file(c, n < 0);
             return;
         }
-        if (c->state == CONN_LINGER)
+        if (c->state == CONN_LINGER) {
+            /* Whoever writes a whole request before it reads still has to get its answer. */
+            if (!sock_waits(&c->sock) && !t->draining)
+                h1_conn_set_timer(c);
             continue;
+        }
         if (c->in.n) {
             h1_conn_keep(c, str_make(t->in, (size_t)n));
             if (c->state != CONN_CLOSED)

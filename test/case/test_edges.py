@@ -122,6 +122,19 @@ def test_early_refusal_of_a_large_body(gw, upstream):
         assert (r.status, r.text) == (413, "big")
 
 
+def test_refused_client_that_writes_all_before_it_reads(make_gw, upstream):
+    """It is not reset while it still sends, slowly: the answer would go with that."""
+    gw = make_gw(nginx_config={"http": {"client_max_body_size": 1000}})
+    gw.route("/*", upstream)
+    with gw.connect() as w:
+        w.sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
+        for _ in range(13):
+            time.sleep(0.25)
+            w.sock.sendall(b"x" * 1000)             # raises when the gateway has gone
+        assert w.response().status == 413
+        assert w.closed()
+
+
 def test_malformed_rest_of_a_body_nobody_wanted(gw):
     """The 404 is on its way when the body turns out to be garbage: it arrives all the same."""
     for _ in range(20):
