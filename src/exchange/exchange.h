@@ -111,6 +111,7 @@ struct exchange {
     struct task body_task;
     struct str new_body;
     struct head *req_trailers; /* NULL: none */
+    bool req_hidden;           /* a plugin took something out of the head */
 
     /* what goes upstream */
     uint64_t unsaid; /* bits of header_id: removed by a plugin, not to be written anew */

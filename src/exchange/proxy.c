@@ -427,6 +427,27 @@ static bool may_need_body(const struct exchange *ex)
     return may_repeat(ex) || ex->body_replaced;
 }
 
+/* Servers that take trailers for headers (CVE-2013-5704) must not find there what the head says
+ * otherwise, what it was kept from saying, or who the consumer is. */
+static const struct head *trailers_to_send(struct exchange *ex)
+{
+    static const struct str ours[] = {
+        {"X-Consumer-Username", 19}, {"X-Credential-Identifier", 23}, {"X-Consumer-Custom-ID", 20}};
+    struct head *t = ex->req_trailers;
+
+    if (!t || ex->req_hidden)
+        return NULL;
+    for (unsigned i = 0; i < t->n; i++) {
+        struct str name = header_str_name(&t->list[i]);
+        bool bad = head_find_name(&ex->req.head, name);
+        for (size_t j = 0; j < sizeof(ours) / sizeof(*ours); j++)
+            bad |= str_eq_nocase(name, ours[j]);
+        if (bad)
+            t->list[i].name_n = 0;
+    }
+    return t;
+}
+
 bool step_send(struct exchange *ex)
 {
     struct client *c = ex->leg.client;
@@ -446,7 +467,7 @@ bool step_send(struct exchange *ex)
     if (ex->body_replaced)
         client_send_body(c, ex->new_body, true, NULL);
     else if (ex->body.n || ex->body_done)
-        client_send_body(c, buf_str(&ex->body), ex->body_done, ex->req_trailers);
+        client_send_body(c, buf_str(&ex->body), ex->body_done, trailers_to_send(ex));
     if (!may_need_body(ex) && !ex->body_limit && !ex->body_replaced) {
         ex->body_kept = false;
         buf_fini(&ex->body);
@@ -473,7 +494,7 @@ void proxy_body(struct exchange *ex, struct str data, bool last)
             buf_fini(&ex->body);
         }
     }
-    client_send_body(c, data, last, last ? ex->req_trailers : NULL);
+    client_send_body(c, data, last, last ? trailers_to_send(ex) : NULL);
     if (!last && client_full(c)) {
         ex->body_paused = true;
         stream_pause(ex->down);

@@ -101,6 +101,7 @@ void request_header_remove(struct exchange *ex, struct str name)
     _Static_assert(HEADER_COUNT <= 64, "a bit for each");
     head_remove_name(&ex->req.head, name);
     ex->unsaid |= UINT64_C(1) << header_id(name);
+    ex->req_hidden = true;
 }
 
 struct str request_cookie(struct exchange *ex, struct str name)

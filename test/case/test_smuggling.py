@@ -131,3 +131,16 @@ def test_interim_responses_without_end(gw, upstream, count, status):
         w.request("GET", "/")
         r = w.response()
         assert r.status == status and len(r.interim) <= 64
+
+
+def test_trailers_do_not_speak_for_the_head(gw, upstream):
+    """Some servers add them to the headers: what a plugin set, removed or proved does not come in them."""
+    gw.put("consumers", {"username": "jack", "plugins": {"key-auth": {"key": "k"}}})
+    gw.route("/*", upstream, {"key-auth": {}, "proxy-rewrite": {"headers": {"set": {"X-Role": "user"}}}})
+    gw.route("/removed", upstream, {"proxy-rewrite": {"headers": {"remove": ["X-Debug"]}}})
+    trailers = [("x-consumer-username", "admin"), ("X-Credential-Identifier", "1"), ("X-ROLE", "root"), ("apikey", "l"),
+                ("X-Sum", "1"), ("X-Debug", "1")]
+    assert gw.request("POST", "/", {"apikey": "k"}, chunks=["a"], trailers=trailers).status == 200
+    assert upstream.requests[0].trailers == [("X-Sum", "1"), ("X-Debug", "1")]
+    assert gw.request("POST", "/removed", chunks=["a"], trailers=trailers).status == 200
+    assert (upstream.requests[1].body, upstream.requests[1].trailers) == (b"a", [])
