@@ -72,7 +72,8 @@ class Client:
 
     def target(self, path, fault=0.4):
         prefix = self.random.choice(["/plain", "/plain", "/tls", "/mixed", "/moving", "/filtered", "/limited", "/gone", "/cached",
-                                     "/emptied", "/keyed", "/least", "/fastest", "/hashed", "/again"])
+                                     "/emptied", "/keyed", "/least", "/fastest", "/hashed", "/again", "/late",
+                                     "/asked"])
         query = f"?fault={self.random.choice(FAULTS)}" if self.random.random() < fault else ""
         return f"{prefix}{path}{query}"
 
@@ -254,6 +255,9 @@ def configure(gw, sim):
         "fastest": (upstream({plain: 1, dead: 1, f"localhost:{sim.port}": 1}, type="ewma", retry_on=AGAIN), {}),
         "hashed": (upstream({plain: 1, dead: 1, f"localhost:{sim.port}": 1}, type="chash", hash_on="vars", key="remote_port",
                             checks=CHECKS, retry_on=AGAIN), {}),
+        "late": (upstream({plain: 1}), {"fault-injection": {"delay": {"duration": 0.05}}}),
+        "asked": (upstream({plain: 1, dead: 1}), {"forward-auth": {"uri": f"http://localhost:{sim.port}/bytes/2000?fault=split:500:0",
+                                                                   "request_headers": ["Host"], "timeout": 500}}),
         "again": (upstream({plain: 1, f"localhost:{sim.port}": 1}, retries=3, retry_on=AGAIN), {}),
         "moving": (upstream({plain: 1}), {}),
         "filtered": (upstream({plain: 1}), {"response-rewrite": {"headers": {"set": {"X-A": "$status"}}}, "request-id": {},
