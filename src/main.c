@@ -427,6 +427,7 @@ static bool start_control(struct program *p)
 
     p->control = (struct control){.admin = p->admin,
                                   .keeper = p->keeper,
+                                  .jobs = p->jobs,
                                   .workers = {worker_version, p, p->nworkers},
                                   .health = {p->prober ? show_nodes : NULL, p}};
     if (s->control.on && !listen_at(p, &s->control.listen, &control_api, &p->control, false)) {

@@ -16,7 +16,7 @@ struct control_node {
     unsigned success, http_failure, tcp_failure, timeout_failure;
 };
 
-/* Where the states of nodes are known. On the keeper's thread. */
+/* Where the states of nodes are known. On any thread. */
 struct control_health {
     /* Calls each for the nodes of the checker of that resource ("/routes/1"). NULL: there are no
      * checkers. */
@@ -28,6 +28,7 @@ struct control_health {
 struct control {
     struct admin *admin;
     struct keeper *keeper;
+    struct jobs *jobs; /* make long replies; must live on */
     struct control_workers workers;
     struct control_health health;
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control API and the status API: what the process knows and does, on ports of their own."""
 import subprocess
+import threading
 from xml.etree import ElementTree
 
 import pytest
@@ -74,6 +75,58 @@ def test_healthcheck(gw):
     page = gw.control("/v1/healthcheck", headers=[("Accept", "text/html")])
     assert page.headers.get("Content-Type") == "text/html" and b"<h1>APISIX upstream check status</h1>" in page.body
     ElementTree.fromstring(page.body)
+
+
+def test_a_page_of_nodes(gw, upstream):
+    """As HTML, one row a node."""
+    gw.put("upstreams/1", {"nodes": {upstream.node: 1, "127.0.0.1:1": 1}, "checks": {"active": {
+        "type": "tcp", "unhealthy": {"interval": 1, "tcp_failures": 1}}}})
+    gw.put("services/s", {"upstream": {"nodes": {upstream.node: 1}, "checks": {"active": {"type": "tcp"}}}})
+
+    def rows(path):
+        page = gw.control(path, headers=[("Accept", "text/html")])
+        assert page.headers.get("Content-Type") == "text/html"
+        found = ElementTree.fromstring(page.body).iter("{http://www.w3.org/1999/xhtml}tr")
+        return [[cell.text for cell in row] + [row.get("bgcolor")] for row in list(found)[1:]]
+    down = ["1", "/apisix/upstreams/1", "tcp", "127.0.0.1:1", "unhealthy", "0", "1", "0", "0", "#FF0000"]
+    wire.wait_until("a probe", lambda: down in rows("/v1/healthcheck/upstreams/1"))
+    up = ["2", "/apisix/upstreams/1", "tcp", upstream.node, "healthy", "0", "0", "0", "0", None]
+    assert rows("/v1/healthcheck/upstreams/1") == [down, up]
+    assert [row[:4] for row in rows("/v1/healthcheck")] == [["1", "/apisix/services/s", "tcp", upstream.node]] + [
+        [str(i + 2), *row[1:4]] for i, row in enumerate((down, up))]
+
+
+def test_long_lists_beside_writes(gw):
+    """They are made beside the thread that writes, from one state of the store."""
+    docs = {f"u{i}": {"nodes": {f"127.0.0.1:{i + 1}": 1}, "checks": {"active": {"type": "tcp", "healthy": {"interval": 3600}}}}
+            for i in range(300)}
+    for name, doc in docs.items():
+        gw.put(f"upstreams/{name}", doc)
+    stop = threading.Event()
+    failed = []
+
+    def write():
+        for i in range(100000):
+            if stop.is_set():
+                return
+            # Two that always change together, in one write.
+            reply = gw.admin("POST", "eclusa/transactions", {"operations": [
+                {"method": "PUT", "path": f"routes/{name}", "body": {"uri": "/", "desc": str(i), "upstream_id": "u0"}} for name in "ab"]})
+            if reply.status != 200:
+                failed.append(reply)
+                return
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wire.wait_until("a write", lambda: gw.control("/v1/routes").json)
+        for _ in range(20):
+            assert len({r["value"]["desc"] for r in gw.control("/v1/routes").json}) == 1
+            assert [u["value"]["id"] for u in gw.control("/v1/upstreams").json] == list(docs)
+            assert [i["name"] for i in gw.control("/v1/healthcheck").json] == [f"/apisix/upstreams/{name}" for name in docs]
+    finally:
+        stop.set()
+        writer.join()
+    assert not failed
 
 
 def test_the_rest(gw):
