@@ -20,7 +20,6 @@ static const struct {
     enum duty duty;
 } others[] = {
     /* They tell who the consumer is. */
-    {"hmac-auth", DUTY_AUTH},
     {"jwe-decrypt", DUTY_AUTH},
     {"ldap-auth", DUTY_AUTH},
     {"ldap-auth-advanced", DUTY_AUTH},

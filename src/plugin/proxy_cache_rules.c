@@ -2,9 +2,9 @@
 /* Cache-Control, dates, Vary and validators. */
 #include "plugin/proxy_cache_rules.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/date.h"
 
 /* ---- Lists ------------------------------------------------------------------------------------
  */
@@ -108,30 +108,6 @@ int64_t cache_lifetime(const struct cache_control *cc, struct str expires, int64
     /* "0" and other invalid dates are in the past (RFC 9111 §5.3). */
     int64_t at = http_date(expires);
     return at > now_s ? at - now_s : 0;
-}
-
-/* ---- Dates ------------------------------------------------------------------------------------
- */
-
-int64_t http_date(struct str s)
-{
-    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
-                                        "%a %b %e %H:%M:%S %Y"};
-    char text[64];
-
-    s = str_trim(s);
-    if (s.n >= sizeof(text))
-        return -1;
-    snprintf(text, sizeof(text), "%.*s", STR_ARG(s));
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct tm tm = {0};
-        const char *end = strptime(text, forms[i], &tm);
-        if (end && !*end) {
-            int64_t at = timegm(&tm);
-            return at < 0 ? -1 : at;
-        }
-    }
-    return -1;
 }
 
 /* ---- Vary -------------------------------------------------------------------------------------

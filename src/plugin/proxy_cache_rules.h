@@ -21,9 +21,6 @@ void cache_control_add(struct cache_control *cc, struct str value);
  * not say. Expires may be absent. */
 int64_t cache_lifetime(const struct cache_control *cc, struct str expires, int64_t now_s);
 
-/* Seconds since 1970 of an HTTP date in any of its three forms (RFC 9110 §5.6.7); -1: none. */
-int64_t http_date(struct str s);
-
 /* Header names of Vary: gathered line by line, then made one text. */
 enum { VARY_MAX = 16 };
 struct vary_list {

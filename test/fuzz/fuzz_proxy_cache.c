@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proxy-cache: what headers say about caching, and a stored file whose check sums are right. */
+#include "base/date.h"
 #include "base/panic.h"
 #include "plugin/proxy_cache_entry.c" /* NOLINT */
 #include "plugin/proxy_cache_rules.h"
