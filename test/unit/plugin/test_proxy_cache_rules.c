@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/date.h"
 #include "plugin/proxy_cache_rules.h"
 
 static struct cache_control parse(const char *value)
