@@ -90,7 +90,14 @@ static enum store_status etcd_load(struct store *store, struct str prefix,
                                    bool (*each)(void *arg, const struct store_item *item),
                                    void *arg, struct str *err)
 {
-    return etcd_copy_list(etcd_of(store)->copy, prefix, each, arg, err) ? STORE_OK : STORE_FAILED;
+    struct etcd *e = etcd_of(store);
+
+    if (!e->first)
+        return etcd_copy_list(e->copy, prefix, each, arg, err) ? STORE_OK : STORE_FAILED;
+    for (size_t i = 0, go = true; i < e->first->n && go; i++)
+        if (str_starts(e->first->items[i].key, prefix))
+            go = each(arg, &e->first->items[i]);
+    return STORE_OK;
 }
 
 static int64_t etcd_stale_ms(const struct store *store)
@@ -139,6 +146,17 @@ static void say_back(struct etcd *e, size_t changes)
     touch(e);
 }
 
+/* The first state of all, which has been served since the start, goes to the copy. */
+static void first_keep(struct etcd *e)
+{
+    if (!e->first)
+        return;
+    etcd_copy_apply(e->copy, e->first);
+    store_batch_free(e->first);
+    e->first = NULL;
+    atomic_store(&e->filled, true);
+}
+
 /* Compares everything, and delivers what differs. */
 static bool sync_all(struct etcd *e, struct str *err)
 {
@@ -151,7 +169,12 @@ static bool sync_all(struct etcd *e, struct str *err)
                  ": it was rebuilt. What is in it now counts",
                  batch->revision, etcd_copy_revision(e->copy));
     size_t n = batch->n;
-    deliver(e, batch);
+    if (!e->running && etcd_copy_revision(e->copy) == 0) {
+        atomic_store(&e->revision, batch->revision);
+        e->first = batch;
+    } else {
+        deliver(e, batch);
+    }
     say_back(e, n);
     return true;
 }
@@ -277,6 +300,7 @@ static void *watcher_main(void *arg)
     int64_t wait = RETRY_FIRST_MS;
     struct str err;
 
+    first_keep(e);
     do {
         if (e->in_sync || sync_all(e, &err)) {
             if (follow(e))
@@ -295,9 +319,9 @@ static void etcd_watch(struct store *store, store_changed_fn *changed, void *arg
 
     e->changed = changed;
     e->arg = arg;
+    e->running = true;
     if (!os_thread_start(&e->thread, "etcd-watch", watcher_main, e))
         PANIC("the system gives no thread");
-    e->running = true;
 }
 
 static void etcd_unwatch(struct store *store)
@@ -322,6 +346,8 @@ static void etcd_close(struct store *store)
     etcd_past_fini(e);
     etcd_client_free(e->caller);
     etcd_client_free(e->watcher);
+    if (e->first)
+        store_batch_free(e->first);
     etcd_copy_close(e->copy);
     if (e->lock >= 0)
         close(e->lock);
@@ -406,9 +432,12 @@ static bool first_state(struct etcd *e, unsigned tries, struct str *err)
     for (unsigned i = 0; i < tries; i++) {
         if (i > 0)
             etcd_client_sleep(e->watcher, START_PAUSE_MS);
-        if (sync_all(e, err))
+        if (sync_all(e, err)) {
+            atomic_store(&e->filled, !e->first);
             return true;
+        }
     }
+    atomic_store(&e->filled, true);
     if (etcd_copy_revision(e->copy) == 0)
         return false;
     time_t t = (time_t)etcd_copy_time(e->copy);

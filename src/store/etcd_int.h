@@ -34,6 +34,9 @@ struct etcd {
 
     struct etcd_client *watcher; /* these are the watching thread's, once it runs */
     struct etcd_copy *copy;
+    /* What etcd had when there was no copy: the start does not wait for its writing, which is the
+     * thread's first task. NULL: it is in the copy. */
+    struct store_batch *first;
     bool in_sync; /* nothing was missed since the copy's revision */
     bool lost;    /* and it was said */
     pthread_t thread;
@@ -41,6 +44,7 @@ struct etcd {
     store_changed_fn *changed;
     void *arg;
 
+    atomic_bool filled;       /* the copy has something */
     _Atomic int64_t revision; /* last one seen */
     _Atomic int64_t contact;  /* when it was known that nothing is missed; etcd_clock_ms */
 };

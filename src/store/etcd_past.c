@@ -328,7 +328,7 @@ static bool seen_open(struct etcd *e)
     struct str err;
     struct arena a;
 
-    if (etcd_copy_in_memory(e->copy))
+    if (!atomic_load(&e->filled) || etcd_copy_in_memory(e->copy))
         return false;
     if (e->seen)
         return true;
