@@ -93,13 +93,16 @@ enum reason sock_connect_reason(int error)
 static int bio_read(BIO *bio, char *p, size_t n, size_t *got)
 {
     struct sock *s = BIO_get_data(bio);
-    ssize_t r = recv(s->io.fd, p, n, 0);
 
     BIO_clear_retry_flags(bio);
+    if (s->state == SOCK_OPEN && s->barren > SOCK_BARREN_MAX)
+        return 0;
+    ssize_t r = recv(s->io.fd, p, n, 0);
     s->emptied = r < 0 || (size_t)r < n;
     if (r > 0) {
         if (!s->first)
             s->first = *p;
+        s->barren += (unsigned)r;
         *got = (size_t)r;
         return 1;
     }
@@ -174,6 +177,7 @@ static void handshake(struct sock *s)
     int ok = SSL_do_handshake(s->ssl);
     if (ok == 1) {
         s->state = SOCK_OPEN;
+        s->barren = 0;
         s->ops->open(s);
         if (s->state == SOCK_OPEN && s->readable)
             s->ops->readable(s);
@@ -463,6 +467,7 @@ static ssize_t read_tls(struct sock *s, char *p, size_t n)
 
     ERR_clear_error();
     if (SSL_read_ex(s->ssl, p, n, &got)) {
+        s->barren = 0;
         /* As in sock_read: nothing is left here or in the kernel. */
         if (s->emptied && !s->hup && !SSL_has_pending(s->ssl))
             s->readable = false;

@@ -751,6 +751,39 @@ static void test_tls_reading_later(void **state)
     end_free(b);
 }
 
+static void update_keys(struct end *e, unsigned times)
+{
+    while (times--) {
+        assert_int_equal(SSL_key_update(e->sock.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(e->sock.ssl), 1);
+    }
+}
+
+/* Updates of keys without end, or with data between them (RFC 8446 §4.6.3). */
+static void test_tls_barren(void **state)
+{
+    enum { UPDATES = 1200 }; /* 27 bytes each */
+    struct end *a, *b;
+
+    (void)state;
+    tls_open(&a, &b, false);
+    b->step = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        update_keys(a, UPDATES);
+        sock_write(&a->sock, STR("x"));
+        sock_flush(&a->sock);
+        STAYS(true, 5);
+        assert_int_equal(sock_read(&b->sock, b->in, 100), 1);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        update_keys(a, UPDATES);
+        STAYS(true, 5);
+        assert_int_equal(sock_read(&b->sock, b->in, 100), i ? -2 : -1);
+    }
+    end_free(a);
+    end_free(b);
+}
+
 static void test_tls_small_buffers(void **state)
 {
     enum { BYTES = 1 << 20 };
@@ -862,6 +895,7 @@ int main(void)
         TLS_TEST(test_tls_to_plain),
         TLS_TEST(test_tls_pending),
         TLS_TEST(test_tls_reading_later),
+        TLS_TEST(test_tls_barren),
         TLS_TEST(test_tls_small_buffers),
         TLS_TEST(test_tls_shared),
         TLS_TEST(test_tls_ends),
