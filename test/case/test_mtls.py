@@ -184,7 +184,7 @@ def test_what_cannot_be_used_closes_its_names(tls, made, upstream, missing):
             tls.restart()
         assert [status(tls, "a.test", ctx=c) for c in (None, show)] == [None, None]
         assert [asks(host) for host in ("b.test", "a.test")] == [200, 400]
-    logged(tls, "server name a.test: the certificate for the server name cannot be used")
+    tls.wait_log("server name a.test: the certificate for the server name cannot be used")
     part[missing] = text
     tls.put("ssls/1", doc)
     assert [status(tls, "a.test", ctx=c) for c in (None, show)] == [None, 200]
