@@ -36,7 +36,6 @@ static const struct {
     {"feishu-auth", DUTY_GUARD},
     {"opa", DUTY_GUARD},
     {"openid-connect", DUTY_GUARD},
-    {"real-ip", DUTY_GUARD}, /* without it others judge the wrong address */
     {"saml-auth", DUTY_GUARD},
     /* What may pass, by its content. */
     {"ai-aliyun-content-moderation", DUTY_GUARD},

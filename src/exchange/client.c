@@ -37,6 +37,16 @@ static void set_client(struct exchange *ex, const struct addr *addr)
     ex->client_text = arena_str(&ex->arena, str_make(text, sock_addr_text(&addr->sa, text, false)));
 }
 
+bool request_client_set(struct exchange *ex, struct str address)
+{
+    struct addr addr;
+
+    if (!parse_client(address, &addr))
+        return false;
+    set_client(ex, &addr);
+    return true;
+}
+
 /* The last address of the list; with recursive, the last that is not trusted itself. */
 static void from_list(struct exchange *ex, struct str value)
 {

@@ -166,6 +166,9 @@ struct str request_host(const struct exchange *ex);
 struct str request_scheme(const struct exchange *ex);
 /* Client's address as text, without port. */
 struct str request_client(const struct exchange *ex);
+/* Another address is the client's from here on: for later plugins, variables and X-Forwarded-For.
+ * "1.2.3.4", "1.2.3.4:80", "::1", "[::1]:80"; false: it is none. */
+bool request_client_set(struct exchange *ex, struct str address);
 /* First header of that name, in any case; absent: p == NULL. */
 struct str request_header(const struct exchange *ex, struct str name);
 /* i-th header, with an empty name where one was removed; false past the end. */
