@@ -58,6 +58,22 @@ struct str encode_header(struct arena *a, struct str s)
     return encode(a, s, unsafe_in_header);
 }
 
+struct str base64_encode(struct arena *a, struct str s)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *p = arena_bytes(a, (s.n + 2) / 3 * 4), *at = p;
+
+    for (size_t i = 0; i < s.n; i += 3) {
+        size_t n = s.n - i < 3 ? s.n - i : 3;
+        unsigned bits = 0;
+        for (size_t k = 0; k < 3; k++)
+            bits = bits << 8 | (k < n ? (unsigned char)s.p[i + k] : 0);
+        for (size_t k = 0; k < 4; k++)
+            *at++ = k <= n ? digits[bits >> (18 - 6 * k) & 63] : '=';
+    }
+    return str_make(p, (size_t)(at - p));
+}
+
 static int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')

@@ -20,6 +20,8 @@ struct str encode_target(struct arena *a, struct str s);
  */
 struct str encode_header(struct arena *a, struct str s);
 
+/* Base64 (RFC 4648 §4), with padding. */
+struct str base64_encode(struct arena *a, struct str s);
 /* Base64 (RFC 4648 §4) as ngx.decode_base64 takes it: padding may be missing, and what comes behind
  * the first `=` is ignored. False: another character, or a length that cannot be. */
 bool base64_decode(struct arena *a, struct str s, struct str *out);

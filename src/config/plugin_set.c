@@ -31,7 +31,6 @@ static const struct {
     {"authz-casdoor", DUTY_GUARD},
     {"authz-keycloak", DUTY_GUARD},
     {"cas-auth", DUTY_GUARD},
-    {"csrf", DUTY_GUARD},
     {"dingtalk-auth", DUTY_GUARD},
     {"feishu-auth", DUTY_GUARD},
     {"opa", DUTY_GUARD},

@@ -90,12 +90,35 @@ static void base64(void **state)
     assert_int_equal(out.n, 2);
 }
 
+static void base64_both_ways(void **state)
+{
+    static const char *const texts[][2] = {
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
+        {"\xff\xfe\xfb", "//77"},
+    }; /* RFC 4648 §10 */
+    struct str out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        assert_true(str_eq(base64_encode(&arena, str_of(texts[i][0])), str_of(texts[i][1])));
+        assert_true(base64_decode(&arena, str_of(texts[i][1]), &out));
+        assert_true(str_eq(out, str_of(texts[i][0])));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encoding),
         cmocka_unit_test(nothing_to_encode),
         cmocka_unit_test(base64),
+        cmocka_unit_test(base64_both_ways),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
