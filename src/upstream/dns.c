@@ -28,6 +28,8 @@ enum {
     STALE_MS = 30000, /* an answer nobody asked for since, this long after its end, is not used
                          before it is looked up: the address may be another's by now */
     TIMEOUT_DEFAULT_MS = 5000,
+    UNUSED_MS = 60000, /* a name that nobody holds is kept so long after it was asked for, */
+    SWEEP_MS = 1000,   /* and this lies between two looks for such names */
 };
 
 /* At most one look-up per name: it is queued, then asked (c-ares has it), then over. */
@@ -52,6 +54,8 @@ struct entry {
     bool full;      /* stands for all names beyond NAMES_MAX */
     bool service;   /* SRV records are asked for, not addresses */
     bool answered;  /* a service: records or their absence are known */
+    unsigned users; /* who holds it */
+    int64_t got_ms; /* dns_name or dns_service last gave it */
     char *absolute; /* what a search domain made of the name, for asking once more */
     char host[];    /* NUL-terminated */
 };
@@ -72,6 +76,7 @@ struct dns {
     struct entry **buckets;
     unsigned nbuckets, nnames; /* a power of two */
     struct entry *overflow;    /* see NAMES_MAX; made when needed */
+    int64_t sweep_ms;          /* no sweep before */
     struct list queue, ended, socks;
     unsigned asked;
     const struct entry *starting; /* within ares_getaddrinfo: a success is from the hosts file */
@@ -654,13 +659,44 @@ static void grow(struct dns *d)
     d->nbuckets = n;
 }
 
+static bool is_unused(const struct entry *e)
+{
+    return !e->users && e->phase == IDLE && list_empty(&e->waiters) && list_empty(&e->ended) &&
+           e->d->loop->now_ms - e->got_ms > UNUSED_MS;
+}
+
+/* Names come and go with the nodes of services, for as long as the process lives. */
+static void sweep(struct dns *d)
+{
+    if (d->loop->now_ms < d->sweep_ms)
+        return;
+    d->sweep_ms = d->loop->now_ms + SWEEP_MS;
+    for (unsigned i = 0; i < d->nbuckets; i++) {
+        for (struct entry **at = &d->buckets[i]; *at;) {
+            struct entry *e = *at;
+            if (!is_unused(e)) {
+                at = &e->next;
+                continue;
+            }
+            *at = e->next;
+            entry_free(e);
+            d->nnames--;
+        }
+    }
+}
+
 static struct dns_name *name_get(struct dns *d, struct str host, bool service)
 {
     uint64_t hash = hash_str(host) + service;
 
-    for (struct entry *e = d->buckets[hash & (d->nbuckets - 1)]; e; e = e->next)
-        if (e->hash == hash && e->service == service && str_eq(e->name.host, host))
-            return &e->name;
+    for (struct entry *e = d->buckets[hash & (d->nbuckets - 1)]; e; e = e->next) {
+        if (e->hash != hash || e->service != service || !str_eq(e->name.host, host))
+            continue;
+        e->got_ms = d->loop->now_ms;
+        return &e->name;
+    }
+    if (d->nnames == NAMES_MAX)
+        sweep(d);
     if (d->nnames == NAMES_MAX) {
         if (!d->overflow) {
             log_error("dns: more than %d names; further ones are not resolved", NAMES_MAX);
@@ -673,6 +709,7 @@ static struct dns_name *name_get(struct dns *d, struct str host, bool service)
         grow(d);
     struct entry *e = entry_new(d, host, hash);
     e->service = service;
+    e->got_ms = d->loop->now_ms;
     e->next = d->buckets[hash & (d->nbuckets - 1)];
     d->buckets[hash & (d->nbuckets - 1)] = e;
     d->nnames++;
@@ -687,6 +724,16 @@ struct dns_name *dns_name(struct dns *d, struct str host)
 struct dns_name *dns_service(struct dns *d, struct str name)
 {
     return name_get(d, name, true);
+}
+
+void dns_name_hold(struct dns_name *name)
+{
+    entry_of(name)->users++;
+}
+
+void dns_name_drop(struct dns_name *name)
+{
+    entry_of(name)->users--;
 }
 
 enum dns_status dns_status(struct dns *d, struct dns_name *name)

@@ -22,7 +22,9 @@ struct dns_config {
     struct str resolv_conf; /* in place of /etc/resolv.conf; absent: that */
 };
 
-/* A name in the cache. Lives until dns_free; one object per host name, and one per service. */
+/* A name in the cache; one object per host name, and one per service. Lives until dns_free while it
+ * is held or waited for, else until the turn ends: one that nobody has asked for in a minute may
+ * give way to others. */
 struct dns_name {
     struct str host;
     /* Of a service: its SRV records. READY without any: there are none. They change as addrs do. */
@@ -57,9 +59,13 @@ struct dns *dns_new(struct thread *t, const struct dns_config *config, struct ar
                     struct str *err);
 /* Nobody may wait any more. */
 void dns_free(struct dns *d);
-/* The cache's object for host (not an IP literal), made when needed; no look-up is started. Beyond
- * 65,536 names all share one object that is always DNS_FAILED; that is logged once. */
+/* The cache's object for host (not an IP literal), made when needed; no look-up is started. When
+ * there are 65,536 that are wanted, further ones share one object that is always DNS_FAILED; that
+ * is logged once. */
 struct dns_name *dns_name(struct dns *d, struct str host);
+/* The name stays until dns_name_drop. */
+void dns_name_hold(struct dns_name *name);
+void dns_name_drop(struct dns_name *name);
 /* The same for the SRV records of a service ("_http._tcp.example.com"). Their targets are names to
  * be looked up in turn. */
 struct dns_name *dns_service(struct dns *d, struct str name);

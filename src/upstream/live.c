@@ -61,6 +61,13 @@ static void free_addrs(struct live_node *ln)
         free(ln->addrs);
 }
 
+static void node_fini(struct live_node *ln)
+{
+    free_addrs(ln);
+    if (ln->name)
+        dns_name_drop(ln->name);
+}
+
 static void endpoints_free(struct live *l, struct endpoints *e)
 {
     for (unsigned i = 0; e && i < e->n; i++)
@@ -78,7 +85,7 @@ static void upstream_free(struct live *l, struct live_upstream *lu)
         peer_set_put(l->env.peers, lu->set);
     list_remove(&lu->warming);
     for (unsigned i = 0; i < lu->n; i++)
-        free_addrs(&lu->nodes[i]);
+        node_fini(&lu->nodes[i]);
     found_free(lu->found);
     free(lu);
 }
@@ -124,6 +131,8 @@ static void node_init(struct dns *dns, struct live_node *ln, const struct node *
         set_addrs(ln, &addr, 1);
     else
         ln->name = discover_name(dns, node->host, absolute);
+    if (ln->name)
+        dns_name_hold(ln->name);
 }
 
 /* Takes found; NULL: the configuration's nodes. */

@@ -166,6 +166,7 @@ struct probed *probed_new(struct checked *up, struct str host, uint16_t port, bo
         target_new(n, &addr);
     } else {
         n->name = discover_name(n->dns, n->host, absolute);
+        dns_name_hold(n->name);
         loop_timer(prober_loop(p), &n->timer, 1);
     }
     return n;
@@ -178,6 +179,8 @@ void probed_free(struct probed *n)
     if (n->waiting)
         dns_wait_cancel(&n->wait);
     timer_clear(&prober_loop(n->upstream->prober)->timers, &n->timer);
+    if (n->name)
+        dns_name_drop(n->name);
     free(n);
 }
 

@@ -574,6 +574,38 @@ static void test_too_many_names(void **state)
     assert_int_equal(resolve(f, name_of(f, "n7.test")), DNS_READY);
 }
 
+/* Names that nobody holds or waits for give way to others after a while. */
+static void test_names_come_and_go(void **state)
+{
+    struct fixture *f = *state;
+    struct waiter w = {.wait.done = on_told};
+    struct dns_name *held = NULL, *known;
+    char host[32];
+
+    fake_set(&f->fake, (struct fake_record){.name = "*", A("10.0.0.1"), .ttl = 60});
+    start(f, 0);
+    for (int i = 0; i < NAMES_MAX; i++) {
+        snprintf(host, sizeof(host), "n%d.test", i);
+        held = dns_name(f->d, str_of(host));
+    }
+    dns_name_hold(held);
+    assert_int_equal(resolve(f, name_of(f, "n7.test")), DNS_READY);
+    struct dns_name *waited = name_of(f, "n8.test");
+    dns_wait_start(waited, &w.wait);
+    f->t->loop.now_ms += UNUSED_MS + 1;
+    known = name_of(f, "n9.test");
+    struct dns_name *new = dns_name(f->d, STR("one.more.test"));
+    assert_int_equal(f->d->nnames, 4);
+    assert_ptr_equal(held, name_of(f, "n65535.test"));
+    assert_ptr_equal(waited, name_of(f, "n8.test"));
+    assert_ptr_equal(known, name_of(f, "n9.test"));
+    assert_ptr_equal(new, name_of(f, "one.more.test"));
+    assert_int_equal(f->d->nnames, 4);
+    assert_int_equal(logged.warnings, 0);
+    dns_name_drop(held);
+    run_until(f, is_told, &w);
+}
+
 static void test_end_in_between(void **state)
 {
     struct fixture *f = *state;
@@ -648,6 +680,7 @@ int main(void)
         TEST(test_waiters),
         TEST(test_many_names),
         TEST(test_too_many_names),
+        TEST(test_names_come_and_go),
         TEST(test_end_in_between),
         TEST(test_servers),
     };

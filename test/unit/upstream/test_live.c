@@ -24,6 +24,7 @@ static struct fake_name {
     enum dns_status status;
     struct addr addrs[300];
     char host[32];
+    int users;
 } names[NAMES];
 static unsigned nnames;
 
@@ -74,6 +75,19 @@ struct dns_name *dns_service(struct dns *d, struct str name)
     return &fake(text)->name;
 }
 
+void dns_name_hold(struct dns_name *name)
+{
+    CONTAINER(name, struct fake_name, name)->users++;
+}
+
+void dns_name_drop(struct dns_name *name)
+{
+    struct fake_name *f = CONTAINER(name, struct fake_name, name);
+
+    assert_true(f->users > 0);
+    f->users--;
+}
+
 enum dns_status dns_status(struct dns *d, struct dns_name *name)
 {
     (void)d;
@@ -121,6 +135,8 @@ static int teardown(void **state)
     (void)state;
     live_free(live);
     peers_free(peers);
+    for (unsigned i = 0; i < nnames; i++)
+        assert_int_equal(names[i].users, 0);
     return 0;
 }
 
