@@ -60,7 +60,7 @@ class Client:
             finally:
                 if self.random.random() < 0.2:
                     sock = writer.get_extra_info("socket")
-                    if sock.fileno() >= 0:
+                    if sock and sock.fileno() >= 0:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.close()
 
