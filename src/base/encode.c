@@ -19,6 +19,11 @@ static bool unsafe_in_header(unsigned char c)
     return (c < ' ' && c != '\t') || c == 0x7f;
 }
 
+static bool unsafe_in_location(unsigned char c)
+{
+    return c < ' ' || c == 0x7f || c == '\\';
+}
+
 static struct str encode(struct arena *a, struct str s, unsafe_fn *unsafe)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -51,6 +56,11 @@ struct str encode_path(struct arena *a, struct str s)
 struct str encode_target(struct arena *a, struct str s)
 {
     return encode(a, s, unsafe_in_target);
+}
+
+struct str encode_location(struct arena *a, struct str s)
+{
+    return encode(a, s, unsafe_in_location);
 }
 
 struct str encode_header(struct arena *a, struct str s)

@@ -16,6 +16,9 @@
 struct str encode_path(struct arena *a, struct str s);
 /* In a request target that is already built: controls, space and DEL, which would end it. */
 struct str encode_target(struct arena *a, struct str s);
+/* In a Location: controls, also the tab, which browsers leave out, and the backslash, which they
+ * take for a slash: "/\host" would lead to another host (WHATWG URL §4.4). */
+struct str encode_location(struct arena *a, struct str s);
 /* In a header's value: controls but the tab, which would end the line (as lua-nginx-module does).
  */
 struct str encode_header(struct arena *a, struct str s);

@@ -7,7 +7,8 @@
 
 #include "base/mem.h"
 
-enum { DEPTH_MAX = 32, STEPS_MAX = 64 };
+/* What a filter's operators are bound by: a chain of them is a tree as deep. */
+enum { DEPTH_MAX = 32, STEPS_MAX = 64, NODES_MAX = 256 };
 
 enum step_kind { STEP_NAME, STEP_ANY, STEP_UNION, STEP_FILTER };
 enum item_kind { ITEM_NAME, ITEM_SLICE, ITEM_EXPR };
@@ -82,7 +83,7 @@ enum { LEVELS = 6, OPERATORS = sizeof(operators) / sizeof(operators[0]) };
 struct parser {
     struct arena *a;
     struct str rest;
-    unsigned depth;
+    unsigned depth, nodes;
 };
 
 static void skip_space(struct parser *p)
@@ -262,6 +263,8 @@ static struct node *parse_expr(struct parser *p, unsigned level)
         return NULL;
     struct node *left = parse_expr(p, level + 1);
     while (left && (op = take_operator(p, level)) < OPERATORS) {
+        if (++p->nodes > NODES_MAX)
+            return NULL;
         struct node *n = node_new(p, NODE_OP);
         n->op = (int)op;
         n->left = left;

@@ -102,8 +102,10 @@ void find_client(struct exchange *ex)
     if (c->trusted.n)
         ex->peer_trusted = is_trusted(&c->trusted, peer);
     if (c->real_ip_from.n && c->real_ip_header.n) {
-        value = request_header(ex, c->real_ip_header);
-        if (value.n && is_trusted(&c->real_ip_from, peer))
+        /* A proxy may put its line behind the client's own. */
+        value = is_trusted(&c->real_ip_from, peer) ? request_header_all(ex, c->real_ip_header)
+                                                   : STR_NONE;
+        if (value.n)
             from_list(ex, value);
     }
     if (!ex->peer_trusted)

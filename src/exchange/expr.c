@@ -276,7 +276,7 @@ static bool to_number(struct str s, double *out)
     if (!ascii_digit(first) && first != '.')
         return false;
     *out = strtod(text, &end);
-    return *end == 0;
+    return end == text + s.n;
 }
 
 /* A value as a number (Lua's tonumber); false: it is none. */

@@ -75,6 +75,19 @@ bool request_header_at(const struct exchange *ex, size_t i, struct str *name, st
     return true;
 }
 
+struct str request_header_all(struct exchange *ex, struct str name)
+{
+    const struct head *head = &ex->req.head;
+    const struct header *first = head_find_name(head, name);
+    struct str all = first ? header_str_value(first) : STR_NONE;
+
+    for (const struct header *h = first; h && ++h < head->list + head->n;)
+        if (str_eq_nocase(header_str_name(h), name))
+            all = arena_join(&ex->arena, arena_join(&ex->arena, all, STR(", ")),
+                             header_str_value(h));
+    return all;
+}
+
 /* What a plugin sets must not be able to split a head. */
 static bool header_ok(struct exchange *ex, struct str name, struct str value)
 {

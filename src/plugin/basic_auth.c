@@ -116,7 +116,10 @@ static const struct consumer *identify(struct exchange *ex, struct str *why)
         *why = STR("Missing authorization in request");
         return NULL;
     }
-    wrong = parse(ex_arena(ex), header, &name, &password);
+    /* Of two the upstream might read the other (nginx refuses such requests). */
+    wrong = str_eq(header, request_header_all(ex, STR("Authorization")))
+                ? parse(ex_arena(ex), header, &name, &password)
+                : "More than one authorization header";
     if (wrong) {
         ex_log(ex, LOG_WARN, "%s", wrong);
         *why = STR("Invalid authorization in request");

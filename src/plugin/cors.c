@@ -237,7 +237,9 @@ static enum verdict cors_header_filter(struct exchange *ex, const void *conf, vo
     /* Lists by metadata come first, and beside them `*` does not count. */
     if (!origin.p && (c->by_metadata.n == 0 || (f->origin.p && !any)))
         origin = allowed(&c->access, f->origin);
-    if (!any)
+    /* Without it a shared cache gives one origin's answer to another; APISIX has `*` beside
+     * patterns and lists, where it does not count, decide. */
+    if (!any || c->access.by_regex || c->by_metadata.n)
         response_header_add(ex, STR("Vary"), STR("Origin"));
     if (origin.p)
         set_headers(ex, c, origin);

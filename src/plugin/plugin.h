@@ -173,6 +173,9 @@ bool request_client_set(struct exchange *ex, struct str address);
 struct str request_header(const struct exchange *ex, struct str name);
 /* i-th header, with an empty name where one was removed; false past the end. */
 bool request_header_at(const struct exchange *ex, size_t i, struct str *name, struct str *value);
+/* All headers of that name, as one list with commas (RFC 9110 §5.3): what the upstream may make of
+ * them. */
+struct str request_header_all(struct exchange *ex, struct str name);
 /* Replaces all headers of that name, adds one, removes all. Copies nothing: name and value must
  * live as long as the exchange (conf, ex_arena, literals). Seen by later plugins and by the
  * upstream. */

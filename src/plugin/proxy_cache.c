@@ -46,8 +46,8 @@ static const struct field cache_rows[] = {
     {"cache_set_cookie", FIELD_BOOL, AT(cache_set_cookie), .def = "false",
      .doc = "Store responses with Set-Cookie too, and send the cookie to whoever asks."},
     {"consumer_isolation", FIELD_BOOL, AT(consumer_isolation), .def = "true",
-     .doc = "Keep the responses of consumers apart, and without a consumer those of different "
-            "Authorization headers that go to the upstream. Has no effect when cache_key has "
+     .doc = "Keep the responses of consumers apart, and those of different Authorization headers "
+            "that go to the upstream. Has no effect when cache_key has "
             "$consumer_name, $consumer_group_id, $remote_user or $http_authorization."},
     {"hide_cache_headers", FIELD_BOOL, AT(hide_cache_headers), .def = "false",
      .doc = "Do not send Cache-Control and Expires to clients."},

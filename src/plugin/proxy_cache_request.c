@@ -40,23 +40,27 @@ static int method_of(const struct exchange *ex)
     return -1;
 }
 
-/* Who asks, as far as responses may depend on it: a consumer, or the client's own Authorization
- * when that goes on to the upstream. A shared cache must not store what was asked with one (RFC
- * 9111 §3.5); kept by itself it only answers the same credentials. One that a plugin replaced is
- * not the client's, and what the gateway checked is the consumer's. */
+/* Who asks, as far as responses may depend on it: a consumer, and the client's own Authorization
+ * when that goes on to the upstream, for which a consumer may stand for many users. A shared cache
+ * must not store what was asked with one (RFC 9111 §3.5); kept by itself it only answers the same
+ * credentials. One that a plugin replaced is not the client's. */
 static struct str identity(struct exchange *ex, const struct cache_frame *f)
 {
     const struct consumer *consumer = ex_consumer(ex);
+    struct str sent = request_header_all(ex, STR("Authorization")), who = STR("");
     unsigned char digest[SHA256_DIGEST_LENGTH];
 
-    if (consumer)
-        return arena_join(ex_arena(ex), STR("c"), consumer_name(consumer));
-    if (!f->authorization.n || !str_eq(f->authorization, request_header(ex, STR("Authorization"))))
-        return STR("");
-    /* Without it the answers of all would be one. */
-    if (!SHA256((const unsigned char *)f->authorization.p, f->authorization.n, digest))
-        PANIC("SHA-256 does not work");
-    return arena_join(ex_arena(ex), STR("a"), str_make((const char *)digest, sizeof(digest)));
+    if (sent.n && str_eq(f->authorization, sent)) {
+        /* Without it the answers of all would be one. */
+        if (!SHA256((const unsigned char *)sent.p, sent.n, digest))
+            PANIC("SHA-256 does not work");
+        who = arena_join(ex_arena(ex), STR("a"), str_make((const char *)digest, sizeof(digest)));
+    }
+    if (!consumer)
+        return who;
+    /* The digest's size is fixed, so the name is what is left. */
+    return arena_join(ex_arena(ex), who,
+                      arena_join(ex_arena(ex), STR("c"), consumer_name(consumer)));
 }
 
 /* A part with its length before it: what a client can choose in one part never looks like another
@@ -100,7 +104,7 @@ struct str cache_variant_text(struct exchange *ex, struct str names)
 
     while (names.n) {
         str_cut(names, ',', &name, &names);
-        struct str value = request_header(ex, name);
+        struct str value = request_header_all(ex, name);
         if (text.n + value.n > CACHE_VARIANT_MAX)
             return STR_NONE;
         text = arena_printf(ex_arena(ex), "%.*s\n%zu:%.*s", STR_ARG(text), value.n, STR_ARG(value));
@@ -303,7 +307,7 @@ static enum verdict look_up(struct exchange *ex, const struct cache_conf *c, str
 enum verdict cache_rewrite(struct exchange *ex, const void *conf, void *frame)
 {
     (void)conf;
-    ((struct cache_frame *)frame)->authorization = request_header(ex, STR("Authorization"));
+    ((struct cache_frame *)frame)->authorization = request_header_all(ex, STR("Authorization"));
     return NEXT;
 }
 

@@ -200,6 +200,8 @@ static struct str pieces_uri(struct exchange *ex, const struct redirect *c)
     for (unsigned i = 0; i < c->n; i++) {
         const struct piece *p = &c->pieces[i];
         struct str part = p->variable ? text_value(ex, p->variable) : p->text;
+        if (p->variable && !c->encode)
+            part = encode_location(ex_arena(ex), part);
         if (part.n)
             all = all.n ? arena_join(ex_arena(ex), all, part) : part;
     }
@@ -217,6 +219,8 @@ static int regex_uri(struct exchange *ex, const struct redirect *c, struct str *
     int n = regex_replace(c->regex, request_path(ex), &c->with, false, &out);
     if (n > 0)
         *uri = arena_str(ex_arena(ex), buf_str(&out));
+    if (n > 0 && !c->encode)
+        *uri = encode_location(ex_arena(ex), *uri);
     buf_fini(&out);
     if (n < 0)
         ex_log(ex, LOG_ERROR, "failed to substitute the uri:%.*s, error:%d",

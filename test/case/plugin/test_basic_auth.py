@@ -62,6 +62,15 @@ def test_hide_credentials_and_realm(users):
     assert users.get(base + "/a").headers.get("WWW-Authenticate") == 'Basic realm="shop"'
 
 
+def test_two_lines(users):
+    """The upstream might read the other one."""
+    base = users.route({"basic-auth": {}})
+    lines = [basic("foo:bar")["Authorization"], basic("admin:admin")["Authorization"]]
+    for first, second in (lines, lines[::-1], [lines[0]] * 2):
+        r = users.get(base + "/a", [("Authorization", first), ("authorization", second)])
+        assert (r.status, r.json) == (401, {"message": "Invalid authorization in request"})
+
+
 def test_anonymous_consumer(users):
     base = users.route({"basic-auth": {"anonymous_consumer": "nobody", "hide_credentials": True}})
     for headers in ({}, basic("foo:wrong"), {"Authorization": "Basic !"}):

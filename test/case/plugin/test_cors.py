@@ -54,7 +54,7 @@ def test_specified(bench, more, origin, allowed):
 
 def test_regex_beside_star(bench):
     r = ask(bench, {"allow_origins_by_regex": [".*\\.domain.com$"]}, "http://sub.domain.com")
-    assert r.headers.get("Access-Control-Allow-Origin") == "http://sub.domain.com" and "Vary" not in r.headers
+    assert r.headers.get("Access-Control-Allow-Origin") == "http://sub.domain.com" and r.headers.all("Vary") == ["Origin"]
     assert cors(ask(bench, {"allow_origins_by_regex": [".*\\.domain.com$"]}, "http://sub.test.com")) == NOTHING
     assert cors(ask(bench, {"allow_origins_by_metadata": ["key_1"]}, "http://sub.test.com")) == NOTHING
 

@@ -25,6 +25,17 @@ def test_lists(bench, conf, passes):
         assert r.headers.get("Content-Type").startswith("application/json") and bench.up.requests == []
 
 
+@pytest.mark.parametrize("lines, status", [
+    (["10.1.1.1"], 200), (["6.6.6.6"], 403), (["10.1.1.1, 6.6.6.6"], 403),
+    # A proxy in front may write a line of its own below the client's.
+    (["10.1.1.1", "6.6.6.6"], 403), (["6.6.6.6", "10.1.1.1"], 200), (["10.1.1.1", "nothing"], 403),
+])
+def test_the_client_that_a_proxy_names(make_shared_gw, upstream, lines, status):
+    gw = make_shared_gw(nginx_config={"http": {"real_ip_header": "X-Forwarded-For", "real_ip_from": ["127.0.0.1"]}})
+    gw.route("/*", upstream, {"ip-restriction": {"whitelist": ["10.1.1.1"]}})
+    assert gw.get("/", [("X-Forwarded-For", line) for line in lines]).status == status
+
+
 def test_message_and_status(bench):
     conf = {"blacklist": ["127.0.0.1"], "message": 'Do you want to do "something" bad?', "response_code": 404}
     r = bench.get(bench.route({"ip-restriction": conf}) + "/a")

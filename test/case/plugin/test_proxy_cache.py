@@ -255,6 +255,16 @@ def test_large_responses(cached, strategy):
 # --- Vary
 
 @BOTH
+def test_vary_by_all_lines(cached, strategy):
+    """Lines of one name are one list: the upstream may look at any of them."""
+    c = cached(strategy)
+    c.on().reply(200, headers={"Vary": "X-Lang"})
+    two = [("X-Lang", "en"), ("X-Lang", "other")]
+    assert [c.says(headers=h) for h in (two, two, {"X-Lang": "en"}, {"X-Lang": "en, other"})] == \
+        ["MISS", "HIT", "MISS", "HIT"]
+
+
+@BOTH
 @pytest.mark.quick
 def test_vary(cached, strategy):
     c = cached(strategy)
@@ -410,6 +420,20 @@ def test_credentials_that_go_upstream(cached, strategy):
     c = cached(strategy, {"proxy-rewrite": {"headers": {"Authorization": "Bearer ours"}}})
     c.on().reply(200)
     assert [c.says(headers=h) for h in (one, two, ())] == ["MISS", "HIT", "HIT"]
+
+
+@BOTH
+def test_credentials_of_a_consumers_users(cached, strategy):
+    """A consumer is an application: what its users' own credentials get from the upstream is for each of them."""
+    c = cached(strategy, {"key-auth": {}})
+    consumers(c.gw, "app")
+    c.on().reply(200, "for one").reply(200, "for two").reply(200, "for all")
+    one, two, both, none = ({"apikey": "key-of-app", **h} for h in (
+        {"Authorization": "Bearer one"}, {"Authorization": "Bearer two"}, {"Authorization": "Bearer one"}, {}))
+    assert [c.ask(headers=h).text for h in (one, two, both, none, none)] == \
+        ["for one", "for two", "for one", "for all", "for all"]
+    lines = [("apikey", "key-of-app"), ("Authorization", "Bearer one"), ("Authorization", "Bearer two")]
+    assert c.says(headers=lines) == "MISS"
 
 
 @BOTH

@@ -61,6 +61,19 @@ def test_http_to_https(make_gw, upstream, sections, port):
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("conf", [{"uri": "$uri"}, {"regex_uri": ["^/case[0-9]+/(.*)", "/$1"]},
+                                  {"uri": "$uri", "encode_uri": True}])
+def test_not_to_another_host(bench, conf):
+    """Browsers take "/\\" for "//", and leave tabs out."""
+    base = bench.route({"redirect": conf})
+    for path, location in (("/%5cevil.com", "/%5Cevil.com"), ("/%09/evil.com", "/%09/evil.com"),
+                           ("/%2Fevil.com", "/evil.com"), ("/a%0D%0AX:%20y", "/a%0D%0AX: y")):
+        r = bench.get(base + path)
+        if "encode_uri" in conf:
+            location = location.replace(" ", "%20")
+        assert r.headers.get("Location") == (base if "uri" in conf else "") + location and "X" not in r.headers
+
+
 def test_not_to_https(bench):
     base = bench.route({"redirect": {"http_to_https": False}})
     assert bench.get(base + "/a").status == 200

@@ -123,6 +123,14 @@ static void test_refused(void **state)
     }
     memset(deep + 4, '(', 200);
     assert_null(json_path_compile(str_of(deep), &a, &err));
+    /* A chain of operators is a tree as deep, and evaluating it took the stack as deep. */
+    enum { LINKS = 300000 };
+    char *chain = arena_bytes(&a, 7 + 2 * LINKS + 2);
+    memcpy(chain, "$.a[?(1", 7);
+    for (size_t i = 0; i < LINKS; i++)
+        memcpy(chain + 7 + 2 * i, "+1", 2);
+    memcpy(chain + 7 + 2 * LINKS, ")]", 2);
+    assert_null(json_path_compile(str_make(chain, 7 + 2 * LINKS + 2), &a, &err));
     arena_fini(&a);
 }
 

@@ -5,7 +5,9 @@
 
 /* The request that all are asked about. */
 #define REQUEST                                                                                    \
-    "GET /c?n=10&f=1.5&h=0x10&w=word&e=&neg=-3&ip=10.0.0.7&list=a,%20b,3&flag&query={owner+repo} " \
+    "GET "                                                                                         \
+    "/c?nul=5%00x&n=10&f=1.5&h=0x10&w=word&e=&neg=-3&ip=10.0.0.7&list=a,%20b,3&flag&query={owner+" \
+    "repo} "                                                                                       \
     "HTTP/1.1\r\n"                                                                                 \
     "Host: h\r\nX-Client: 2001:db8::7\r\n\r\n"
 
@@ -128,6 +130,7 @@ static void test_operators(void **state)
         {"['http_x_client','ipmatch',['2001:db8::/32']]", true},
         /* not */
         {"['arg_w','!','==','word']", false},
+        {"['arg_nul','==',5]", false},
         {"['arg_w','!','==','x']", true},
         {"['arg_w','!','in',['word']]", false},
         {"['arg_none','!','==','x']", true},
