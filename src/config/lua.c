@@ -233,6 +233,8 @@ static const char sandbox[] =
     "  if f == nil then return sort(t, function(a, b) return a < b end) end\n"
     "  return sort(t, function(a, b) return (f(a, b)) end)\n"
     "end\n"
+    "local gsub = string.gsub\n"
+    "function string.gsub(...) tick() return gsub(...) end\n"
     "local resume, wrap = coroutine.resume, coroutine.wrap\n"
     "function coroutine.resume(...) tick() return resume(...) end\n"
     "function coroutine.wrap(f)\n"

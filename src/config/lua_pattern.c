@@ -3,7 +3,7 @@
  * match within one step of the interpreter, however long a pattern goes back and forth. */
 #include <ctype.h>
 
-#include "config/lua.h"
+#include "config/lua_lib.h"
 
 enum { CAPTURES = 32, DEPTH = 200, SET_STEP = 16 /* bytes of a set that are a step */ };
 enum { LENGTH_OPEN = -1, LENGTH_POSITION = -2 };
@@ -515,7 +515,6 @@ static void add_given(struct match *m, int *npieces, const char *s, const char *
 {
     lua_State *L = m->L;
 
-    lua_vm_spend(L, 1, false);
     lj.pushvalue(L, 3);
     int n = push_captures(m, s, end, true);
     if (lj.type(L, 3) == LUA_TTABLE) {
