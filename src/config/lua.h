@@ -64,8 +64,7 @@ void lua_vm_settle(struct lua_vm **vm);
 /* In a call; all of them may raise errors. */
 
 /* What a C function did counts as so many steps; look: at the clock too, since it may have taken
- * long. In front of what calls
- * functions back: that nests on the thread's stack. */
+ * long. In front of what calls functions back: that nests on the thread's stack. */
 void lua_vm_spend(lua_State *L, size_t steps, bool look);
 void lua_push_json(lua_State *L, const json_t *v);
 /* The function of a source, compiled when this state has not seen it yet; its configuration; the
