@@ -11,6 +11,7 @@
 /* What an exchange has tried, so that a retry goes elsewhere. Lives in the exchange. */
 struct tried {
     uint64_t endpoints[4]; /* bit per endpoint, by position; beyond 256 not remembered */
+    uint64_t list;         /* whose positions these are; 0: none yet */
     uint32_t count;
     uint64_t key; /* chash: hash of what the request is known by */
 };

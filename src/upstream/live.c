@@ -29,9 +29,10 @@ struct live_upstream {
     struct dns *dns;
     struct found *found; /* the nodes, where SRV records tell them; else the configuration's */
     unsigned n, endpoints;
-    bool moved;             /* a name has other addresses than `list` knows */
-    struct endpoints *list; /* made at the first choice; NULL for ever: weights in turn are all */
-    struct peer_set *set;   /* NULL: nothing is shared with other threads */
+    uint32_t serial, changes; /* together the number of its list of addresses */
+    bool moved;               /* a name has other addresses than `list` knows */
+    struct endpoints *list;   /* made at the first choice; NULL for ever: weights in turn are all */
+    struct peer_set *set;     /* NULL: nothing is shared with other threads */
     uint32_t slot;
     struct list warming; /* in live->warming: nodes begin slowly */
     struct live_node nodes[];
@@ -41,7 +42,7 @@ struct live {
     struct thread *thread;
     struct live_env env;
     struct live_upstream **slots;
-    uint32_t nslots;
+    uint32_t nslots, serials;
     struct list warming;
 };
 
@@ -148,6 +149,7 @@ static struct live_upstream *upstream_new(struct live *l, const struct upstream 
     lu->found = found;
     lu->n = n;
     lu->slot = u->slot;
+    lu->serial = ++l->serials;
     lu->dns = u->discovered && l->env.discovery.dns ? l->env.discovery.dns : l->env.dns;
     list_init(&lu->warming);
     if (u->warm_up)
@@ -182,6 +184,7 @@ static enum pick_result refresh(struct live_upstream *lu, struct live_node *ln)
         set_addrs(ln, ln->name->addrs, ln->name->naddrs);
         ln->generation = ln->name->generation;
         lu->moved = true;
+        lu->changes++;
     }
     return PICK_OK;
 }
@@ -199,6 +202,16 @@ static void refresh_all(struct live_upstream *lu)
         at += ln->naddrs;
     }
     lu->endpoints = at + pending;
+}
+
+/* Positions in another list than before say nothing of this one's. */
+static void tried_follow(struct tried *t, const struct live_upstream *lu)
+{
+    uint64_t list = (uint64_t)lu->serial << 32 | lu->changes;
+
+    if (t->list != list)
+        memset(t->endpoints, 0, sizeof(t->endpoints));
+    t->list = list;
 }
 
 static bool has_untried(const struct live_node *ln, const struct tried *t)
@@ -415,6 +428,7 @@ static enum pick_result pick_balanced(struct live *l, struct live_upstream *lu, 
     struct tier tier;
 
     list_refresh(l, lu, &m);
+    tried_follow(tried, lu);
     balance_look(lu->list, lu->set, now_ms);
     bool any = balance_tier(lu->list, tried, &tier);
     /* A node of lower priority does not step in while a name is looked up for the first time. */
@@ -491,6 +505,7 @@ enum pick_result live_pick(struct live *l, const struct upstream *u, struct trie
         best = lu->nodes[0].weight > 0 && !tried->count ? &lu->nodes[0] : NULL;
     } else {
         refresh_all(lu);
+        tried_follow(tried, lu);
         best = choose(lu, tried, wait, &unresolved);
     }
     if (best) {

@@ -495,6 +495,32 @@ static void test_count_does_not_hide_addresses(void **state)
     live_done(live, &u, &p, -1);
 }
 
+/* What was tried are addresses, not their places in a list that is another one by now. */
+static void test_tried_before_a_change(void **state)
+{
+    const struct upstream plain = UPSTREAM(0, 1, node("a.test", 1, 0));
+    const struct upstream balanced = PEERED(1, 2, BALANCE_EWMA, node("a.test", 1, 0));
+    const struct upstream *const both[] = {&plain, &balanced};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct tried t = {.count = 0};
+        struct dns_name *wait;
+        struct pick p;
+        resolve("a.test", 1, 1);
+        assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_OK);
+        if (p.peer)
+            live_done(live, both[i], &p, -1);
+        assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_NONE);
+        resolve("a.test", 2, 1);
+        assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_OK);
+        assert_int_equal(ntohl(p.addr.in.sin_addr.s_addr), 0x0a000201);
+        if (p.peer)
+            live_done(live, both[i], &p, -1);
+        assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_NONE);
+    }
+}
+
 static void test_balanced_waits(void **state)
 {
     const struct upstream u = PEERED(0, 1, BALANCE_EWMA, node("10.0.0.9", 1, 0),
@@ -643,6 +669,7 @@ int main(void)
         TEST(test_peers_outlive_changes),
         TEST(test_names_have_peers),
         TEST(test_count_does_not_hide_addresses),
+        TEST(test_tried_before_a_change),
         TEST(test_balanced_waits),
         TEST(test_follow),
         TEST(test_service),
