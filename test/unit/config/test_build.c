@@ -295,7 +295,7 @@ static void test_closed(void **state)
     struct builder *b = fake_builder(true);
 
     (void)state;
-    put(b, KIND_PLUGIN_CONFIG, "p", "{\"plugins\":{\"jwt-auth\":{},\"a\":{\"tag\":\"p\"}}}");
+    put(b, KIND_PLUGIN_CONFIG, "p", "{\"plugins\":{\"ldap-auth\":{},\"a\":{\"tag\":\"p\"}}}");
     put(b, KIND_SERVICE, "s", "{\"plugins\":{\"ip-restriction\":{\"n\":13}}}");
     put(b, KIND_ROUTE, "1",
         "{\"uri\":\"/1\",\"plugins\":{\"nothing\":{},\"b\":{\"n\":13},"
@@ -669,7 +669,7 @@ static void test_consumer_plugins(void **state)
     (void)state;
     put(b, KIND_CONSUMER, "ann",
         "{\"username\":\"ann\",\"labels\":{\"custom_id\":\"7\"},\"plugins\":{"
-        "\"key-auth\":{\"key\":\"k\"},\"a\":{\"tag\":\"x\"},\"unknown\":{},\"hmac-auth\":{}}}");
+        "\"key-auth\":{\"key\":\"k\"},\"a\":{\"tag\":\"x\"},\"unknown\":{},\"wolf-rbac\":{}}}");
     put(b, KIND_CONSUMER, "bob",
         "{\"username\":\"bob\",\"plugins\":{\"key-auth\":{\"key\":\"l\"},"
         "\"ip-restriction\":{\"n\":13}}}");
@@ -679,7 +679,7 @@ static void test_consumer_plugins(void **state)
     assert_int_equal(c->nuses, 1);
     assert_ptr_equal(c->uses[0].plugin, &fake_a);
     assert_non_null(snapshot_credential(s, "key-auth", STR("k")));
-    assert_null(snapshot_credential(s, "hmac-auth", STR("k")));
+    assert_null(snapshot_credential(s, "wolf-rbac", STR("k")));
     /* What should restrict bob cannot run, so bob cannot come in. */
     assert_null(snapshot_credential(s, "key-auth", STR("l")));
     snapshot_put(s);
