@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/panic.h"
 #include "upstream/dns_channel.h"
+#include "upstream/resolv_conf.h"
 
 enum {
     NAMES_MAX = 65536,     /* all further names share one that always fails */
@@ -23,6 +24,7 @@ enum {
     FILE_MS = 10000,       /* /etc/hosts has no TTLs */
     NO_RECORDS_MS = 30000, /* a service without SRV records is asked for them again */
     PARTIAL_MS = 5000,     /* one address family could not be had */
+    RESOLV_MS = 1000,      /* between two looks at resolv.conf, while there are look-ups */
     RETRY_MIN_MS = 1000,   /* after a failure; doubles */
     RETRY_MAX_MS = 30000,
     STALE_MS = 30000, /* an answer nobody asked for since, this long after its end, is not used
@@ -71,6 +73,11 @@ struct watch {
 struct dns {
     struct loop *loop;
     ares_channel channel;
+    struct dns_config config; /* its strings are in the arena */
+    struct arena arena;
+    struct resolv_conf resolv;
+    int64_t resolv_at; /* no look at it before */
+    bool renewing;     /* look-ups of the old channel go to the new one */
     int64_t valid_ms, timeout_ms;
     bool ipv6;
     struct entry **buckets;
@@ -232,6 +239,15 @@ static void enqueue(struct entry *e, int family)
     loop_defer(e->d->loop, &e->d->task);
 }
 
+/* Its channel goes: because there is another, or with all names. */
+static void ask_again(struct entry *e)
+{
+    if (!e->d->renewing)
+        return;
+    e->d->asked--;
+    enqueue(e, e->family);
+}
+
 static void finish(struct entry *e)
 {
     e->phase = IDLE;
@@ -324,8 +340,10 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     bool usable = status == ARES_SUCCESS && ai && count_nodes(ai, AF_UNSPEC) > 0;
 
     (void)timeouts;
-    if (status == ARES_EDESTRUCTION)
+    if (status == ARES_EDESTRUCTION) {
+        ask_again(e);
         return;
+    }
     d->asked--;
     if (e->family != AF_UNSPEC) {
         take_second(e, usable || status != ARES_SUCCESS ? status : ARES_ENODATA, ai);
@@ -382,8 +400,10 @@ static void on_records(void *arg, int status, int timeouts, unsigned char *messa
     bool none = status == ARES_ENODATA || status == ARES_ENOTFOUND;
 
     (void)timeouts;
-    if (status == ARES_EDESTRUCTION)
+    if (status == ARES_EDESTRUCTION) {
+        ask_again(e);
         return;
+    }
     d->asked--;
     if (status == ARES_SUCCESS && !srv_parse(message, (size_t)size, &answer))
         status = ARES_EBADRESP;
@@ -493,34 +513,6 @@ static void tell(struct entry *e)
     }
 }
 
-static void on_task(struct task *t)
-{
-    struct dns *d = CONTAINER(t, struct dns, task);
-    unsigned begun = 0;
-    struct list ended;
-
-    while (!list_empty(&d->queue) && d->asked < ASKED_MAX && begun++ < START_BATCH) {
-        struct entry *e = CONTAINER(d->queue.next, struct entry, queued);
-        list_remove(&e->queued);
-        ask(d, e);
-    }
-    if (begun)
-        set_tick(d);
-    list_init(&ended);
-    while (!list_empty(&d->ended)) {
-        struct list *link = d->ended.next;
-        list_remove(link);
-        list_append(&ended, link);
-    }
-    while (!list_empty(&ended)) {
-        struct entry *e = CONTAINER(ended.next, struct entry, ended);
-        list_remove(&e->ended);
-        tell(e);
-    }
-    if (!list_empty(&d->queue) && d->asked < ASKED_MAX)
-        loop_defer(d->loop, &d->task);
-}
-
 /* ---- c-ares in the loop -------------------------------------------------------------------------
  */
 
@@ -568,8 +560,93 @@ static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writabl
         log_error("dns: a socket cannot be watched"); /* its look-ups end by time */
 }
 
+/* ---- a turn -------------------------------------------------------------------------------------
+ */
+
+/* Names that could not be resolved need not wait for their time. */
+static void forgive(struct dns *d)
+{
+    for (unsigned i = 0; i < d->nbuckets; i++)
+        for (struct entry *e = d->buckets[i]; e; e = e->next)
+            if (e->fails > 0 && e->next_at > d->loop->now_ms)
+                e->next_at = d->loop->now_ms;
+}
+
+/* Goes over to what resolv.conf says now. */
+static void servers_renew(struct dns *d)
+{
+    ares_channel old = d->channel, new;
+    struct str err = STR_NONE;
+    struct arena a;
+
+    if (d->loop->now_ms < d->resolv_at)
+        return;
+    d->resolv_at = d->loop->now_ms + RESOLV_MS;
+    if (!resolv_conf_changed(&d->resolv))
+        return;
+    arena_init(&a, NULL);
+    if (dns_channel_open(&new, &d->config, d->timeout_ms, on_sock_state, d, &a, &err)) {
+        log_notice("dns: %s has changed: it is used as it is now", d->resolv.path);
+        d->channel = new;
+        d->renewing = true;
+        ares_destroy(old);
+        d->renewing = false;
+        forgive(d);
+    } else {
+        log_error("dns: %s has changed, and cannot be used: %.*s", d->resolv.path, STR_ARG(err));
+        if (new)
+            ares_destroy(new);
+    }
+    arena_fini(&a);
+}
+
+static void on_task(struct task *t)
+{
+    struct dns *d = CONTAINER(t, struct dns, task);
+    unsigned begun = 0;
+    struct list ended;
+
+    if (!list_empty(&d->queue))
+        servers_renew(d);
+    while (!list_empty(&d->queue) && d->asked < ASKED_MAX && begun++ < START_BATCH) {
+        struct entry *e = CONTAINER(d->queue.next, struct entry, queued);
+        list_remove(&e->queued);
+        ask(d, e);
+    }
+    if (begun)
+        set_tick(d);
+    list_init(&ended);
+    while (!list_empty(&d->ended)) {
+        struct list *link = d->ended.next;
+        list_remove(link);
+        list_append(&ended, link);
+    }
+    while (!list_empty(&ended)) {
+        struct entry *e = CONTAINER(ended.next, struct entry, ended);
+        list_remove(&e->ended);
+        tell(e);
+    }
+    if (!list_empty(&d->queue) && d->asked < ASKED_MAX)
+        loop_defer(d->loop, &d->task);
+}
+
 /* ---- the cache ----------------------------------------------------------------------------------
  */
+
+static void config_keep(struct dns *d, const struct dns_config *config)
+{
+    struct str *servers = NULL;
+
+    arena_init(&d->arena, NULL);
+    if (config->nservers)
+        servers = arena_zero(&d->arena, config->nservers * sizeof(*servers));
+    for (unsigned i = 0; i < config->nservers; i++)
+        servers[i] = arena_str(&d->arena, config->servers[i]);
+    d->config = *config;
+    d->config.servers = servers;
+    if (config->resolv_conf.p)
+        d->config.resolv_conf = arena_str(&d->arena, config->resolv_conf);
+}
 
 struct dns *dns_new(struct thread *t, const struct dns_config *config, struct arena *a,
                     struct str *err)
@@ -578,6 +655,8 @@ struct dns *dns_new(struct thread *t, const struct dns_config *config, struct ar
     struct dns *d = mem_zero(sizeof(*d));
 
     d->loop = &t->loop;
+    config_keep(d, config);
+    resolv_conf_init(&d->resolv, config->resolv_conf);
     d->valid_ms = config->valid_ms;
     d->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
     if (d->timeout_ms > TTL_MAX_MS)
@@ -623,6 +702,8 @@ void dns_free(struct dns *d)
     if (d->overflow)
         entry_free(d->overflow);
     free(d->buckets);
+    resolv_conf_fini(&d->resolv);
+    arena_fini(&d->arena);
     free(d);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names to addresses, without blocking: one resolver per thread (c-ares), with a cache that honours
  * TTLs, keeps the last good answer when a server fails, and refreshes behind the back of those who
- * ask. /etc/hosts and /etc/resolv.conf are honoured. */
+ * ask. /etc/hosts and /etc/resolv.conf are honoured, and read again when they change. */
 #ifndef UPSTREAM_DNS_H
 #define UPSTREAM_DNS_H
 
@@ -53,8 +53,11 @@ enum dns_status {
 
 /* NULL: c-ares could not start, or a server is not "1.1.1.1", "1.1.1.1:53", "::1" or "[::1]:53";
  * the message is in the arena. config need not outlive the call. TTLs are held to 1 s … 1 h (RFC
- * 8767 on stale answers: a failed refresh is tried again after 1 s, 2 s … 30 s); names of the hosts
- * file, which the environment's CARES_HOSTS may replace, are read again after 10 s. */
+ * 8767 on stale answers: a failed refresh is tried again after 1 s, 2 s … 30 s); resolv.conf is
+ * looked at again at most once a second, when a name is looked up: what is under way is then asked
+ * anew, and names that failed are tried at once; one that is missing or empty changes nothing.
+ * Names of the hosts file, which the environment's CARES_HOSTS may replace, are read again after 10
+ * s. */
 struct dns *dns_new(struct thread *t, const struct dns_config *config, struct arena *a,
                     struct str *err);
 /* Nobody may wait any more. */

@@ -24,10 +24,10 @@ def data(kind, value):
 
 
 class Dns:
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", port=0):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        self.socket.bind((host, port))
+        self.host, self.address = host, f"{host}:{self.socket.getsockname()[1]}"
         self.records, self.asked, self.ttl, self.refused = {}, [], 60, set()
         threading.Thread(target=self.serve, daemon=True).start()
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upstreams whose nodes DNS knows: SRV and addresses, their order, what changes behind the gateway's back."""
+import os
 import subprocess
 from collections import Counter
 
@@ -299,6 +300,46 @@ def test_without_discovery_it_is_refused(gw):
 def test_refused(discovering, fields, words):
     reply = discovering().admin("PUT", "upstreams/1", fields)
     assert reply.status == 400 and words in reply.json["error_msg"], reply.json
+
+
+@pytest.fixture
+def on_port_53():
+    """Servers that resolv.conf can name: it knows no ports. Each worker of the test run has addresses of its own."""
+    servers = []
+
+    def make():
+        host = f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{10 + len(servers)}"
+        try:
+            servers.append(Dns(host, 53))
+        except PermissionError:
+            pytest.skip("port 53 is for root")
+        return servers[-1]
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def test_resolv_conf_changes(on_port_53, make_gw, nodes, tmp_path):
+    """As in a container whose network changes: other servers, without a restart."""
+    path, old, new = tmp_path / "resolv.conf", on_port_53(), on_port_53()
+    for server, name in ((old, "a"), (new, "b")):
+        server.ttl = 1
+        srv(server, "web.test", (1, 1, nodes[name]))
+    path.write_text(f"nameserver {old.host}\n")
+    gw = make_gw(discovery={"dns": {"resolv_conf": str(path)}}, apisix={"enable_ipv6": False})
+    service(gw, "web.test")
+    wire.wait_until("the first server's answer", lambda: texts(gw, 1) == ["a"])
+    # What is being written, and what is gone, changes nothing.
+    path.write_text("")
+    asked = len(old.asked)
+    wire.wait_until("the first server to be asked again", lambda: texts(gw, 1) == ["a"] and len(old.asked) > asked + 4)
+    path.unlink()
+    asked = len(old.asked)
+    wire.wait_until("and again", lambda: texts(gw, 1) == ["a"] and len(old.asked) > asked + 4)
+    assert not new.asked
+    old.stop()
+    path.write_text(f"nameserver {new.host}\n")
+    wire.wait_until("the other server's answer", lambda: texts(gw, 1) == ["b"])
 
 
 @pytest.mark.parametrize("section, words", [

@@ -13,8 +13,23 @@
 
 #include <cmocka.h>
 
+#include <ares.h>
+
+/* resolv.conf can name no ports: where its servers are in a test; 0: port 53. */
+static uint16_t port_of_servers;
+
+static inline int init_with_port(ares_channel *channel, struct ares_options *options, int mask)
+{
+    options->udp_port = options->tcp_port = port_of_servers;
+    if (port_of_servers)
+        mask |= ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT;
+    return ares_init_options(channel, options, mask);
+}
+#define ares_init_options init_with_port
+
 #include "upstream/dns.c"         /* NOLINT */
 #include "upstream/dns_channel.c" /* NOLINT */
+#include "upstream/resolv_conf.c" /* NOLINT */
 
 #include "fake_dns.h"
 
@@ -49,6 +64,7 @@ static inline int setup(void **state)
 
     unsetenv("LOCALDOMAIN");
     setenv("CARES_HOSTS", "/dev/null", 1);
+    port_of_servers = 0;
     logged.warnings = 0;
     logged.last[0] = 0;
     log_setup(log_sink_of_test, LOG_INFO);

@@ -109,6 +109,96 @@ static void test_failure(void **state)
 
 /* ---- What resolv.conf says ---- */
 
+static void file_write(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The text tells one server from the other. */
+static void file_names(const char *path, const struct fake_dns *fake)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "# %u\nnameserver 127.0.0.1\n", fake->port);
+    port_of_servers = fake->port;
+    file_write(path, text);
+}
+
+/* The next look-up looks at the file. */
+static void next_second(struct fixture *f)
+{
+    f->d->resolv_at = 0;
+}
+
+/* Two look-ups are under way at a server that is silent, one has failed, when the file changes. */
+static void test_another_server(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_dns mute;
+    struct str err;
+    char path[] = "/tmp/eclusa-resolv-XXXXXX";
+
+    close(mkstemp(path));
+    assert_true(fake_start(&mute));
+    fake_set(&mute, (struct fake_record){.name = "*", .type = FAKE_A, .silent = true});
+    fake_set(&mute, (struct fake_record){.name = "*", .type = FAKE_AAAA, .silent = true});
+    fake_set(&mute, (struct fake_record){.name = "*", .type = FAKE_SRV, .silent = true});
+    fake_set(&mute, (struct fake_record){.name = "b.test", .type = FAKE_A, .rcode = FAKE_SERVFAIL});
+    fake_set(&f->fake, (struct fake_record){.name = "a.test", A("10.0.0.1"), .ttl = 60});
+    fake_set(&f->fake, (struct fake_record){.name = "b.test", A("10.0.0.2"), .ttl = 60});
+    fake_set(&f->fake, (struct fake_record){.name = "c.test", A("10.0.0.3"), .ttl = 60});
+    fake_set(&f->fake,
+             (struct fake_record){.name = "s.test", SRV({1, 1, 80, "a.test"}), .ttl = 60});
+    file_names(path, &mute);
+    struct dns_config config = {.timeout_ms = 600000, .resolv_conf = str_of(path)};
+    f->d = dns_new(f->t, &config, &f->arena, &err);
+    assert_non_null(f->d);
+
+    struct dns_name *a = name_of(f, "a.test"), *b = name_of(f, "b.test"), *c = name_of(f, "c.test");
+    struct dns_name *s = service_of(f, "s.test");
+    assert_int_equal(resolve(f, b), DNS_FAILED);
+    entry_of(b)->next_at = INT64_MAX; /* it was tried often */
+    assert_int_equal(dns_status(f->d, a), DNS_PENDING);
+    assert_int_equal(dns_status(f->d, s), DNS_PENDING);
+    run_until(f, is_asked, a);
+    run_until(f, is_asked, s);
+    /* What says nothing changes nothing. */
+    const char *const nothing[] = {NULL, "", NULL};
+    for (size_t i = 0; i < 3; i++) {
+        char host[] = "0.test";
+        host[0] = (char)('0' + i);
+        if (nothing[i])
+            file_write(path, nothing[i]);
+        else
+            unlink(path);
+        next_second(f);
+        assert_int_equal(dns_status(f->d, name_of(f, host)), DNS_PENDING);
+        run_until(f, is_asked, name_of(f, host));
+        assert_false(is_idle(a));
+    }
+    file_names(path, &f->fake);
+    next_second(f);
+    assert_int_equal(resolve(f, c), DNS_READY);
+    assert_int_equal(resolve(f, a), DNS_READY);
+    assert_string_equal(text_of(a), "10.0.0.1");
+    assert_int_equal(resolve(f, s), DNS_READY);
+    assert_int_equal(s->nrecords, 1);
+    assert_int_equal(resolve(f, b), DNS_READY);
+    assert_string_equal(text_of(b), "10.0.0.2");
+    /* The same text is no change: nothing is asked anew. */
+    ares_channel channel = f->d->channel;
+    file_names(path, &f->fake);
+    next_second(f);
+    refresh(f, a);
+    assert_ptr_equal(f->d->channel, channel);
+    fake_stop(&mute);
+    unlink(path);
+}
+
 static void check_search(struct fixture *f, bool no_search, enum dns_status want)
 {
     char path[] = "/tmp/eclusa-resolv-XXXXXX";
@@ -284,6 +374,7 @@ int main(void)
         TEST(test_changes),
         TEST(test_failure),
         TEST(test_search),
+        TEST(test_another_server),
         TEST(test_no_search),
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_parse_bad),
