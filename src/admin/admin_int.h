@@ -156,7 +156,9 @@ struct filter *filter_new(struct call *c);
 void filter_free(struct filter *f);
 /* Whatever the document says, it matches. */
 bool filter_is_open(const struct filter *f);
-bool filter_matches(const struct filter *f, struct call *c, const json_t *document);
+bool filter_matches(struct filter *f, struct call *c, const json_t *document);
+/* Its patterns have taken so long that the list is given up. */
+bool filter_is_spent(const struct filter *f);
 
 /* ---- change.c: what is written at once, by one call or by the operations of a transaction. ----
  */

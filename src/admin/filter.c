@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of lists: name and uri are patterns (searched, as in APISIX, whose page says "contains"),
  * label is a label's name, filter holds pairs that must be equal. All given ones must hold. */
+#include <time.h>
+
 #include "admin/admin_int.h"
 #include "base/mem.h"
 #include "base/regex.h"
 
-enum { PAIRS_MAX = 8 };
+/* Time of the processor for one list's patterns: nothing else is done meanwhile. */
+enum { PAIRS_MAX = 8, PATTERNS_US = 300000 };
 
 struct pattern {
     bool given;
@@ -17,6 +20,7 @@ struct filter {
     struct str label; /* absent: any */
     struct admin_header pairs[PAIRS_MAX];
     unsigned npairs;
+    int64_t spent_us; /* by patterns */
 };
 
 /* What `filter` may compare; others are ignored. */
@@ -83,23 +87,40 @@ void filter_free(struct filter *f)
     free(f);
 }
 
-static bool pattern_finds(const struct pattern *p, const json_t *value)
+static int64_t cpu_us(void)
 {
-    return p->regex && json_is_string(value) &&
-           regex_match(p->regex, str_make(json_string_value(value), json_string_length(value)), 0,
-                       NULL) == 1;
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static bool uri_matches(const struct filter *f, const json_t *document)
+static bool pattern_finds(struct filter *f, const struct pattern *p, const json_t *value)
+{
+    if (!p->regex || !json_is_string(value))
+        return false;
+    int64_t from = cpu_us();
+    struct str text = str_make(json_string_value(value), json_string_length(value));
+    bool found = regex_match(p->regex, text, 0, NULL) == 1;
+    f->spent_us += cpu_us() - from;
+    return found;
+}
+
+bool filter_is_spent(const struct filter *f)
+{
+    return f->spent_us > PATTERNS_US;
+}
+
+static bool uri_matches(struct filter *f, const json_t *document)
 {
     json_t *uris = json_object_get(document, "uris"), *one;
     size_t i;
 
-    if (pattern_finds(&f->uri, json_object_get(document, "uri")))
+    if (pattern_finds(f, &f->uri, json_object_get(document, "uri")))
         return true;
     json_array_foreach(uris, i, one)
     {
-        if (pattern_finds(&f->uri, one))
+        if (pattern_finds(f, &f->uri, one))
             return true;
     }
     return false;
@@ -118,9 +139,9 @@ static bool label_matches(const struct filter *f, const json_t *document)
     return false;
 }
 
-bool filter_matches(const struct filter *f, struct call *c, const json_t *document)
+bool filter_matches(struct filter *f, struct call *c, const json_t *document)
 {
-    if (f->name.given && !pattern_finds(&f->name, json_object_get(document, "name")))
+    if (f->name.given && !pattern_finds(f, &f->name, json_object_get(document, "name")))
         return false;
     if (f->uri.given && !uri_matches(f, document))
         return false;

@@ -46,7 +46,7 @@ static bool listing_item(void *arg, const struct store_item *item)
         l->total++;
     }
     json_decref(value);
-    return !l->full;
+    return !l->full && !filter_is_spent(l->filter);
 }
 
 /* Of a page that nothing is filtered from, keys alone are counted. */
@@ -138,6 +138,8 @@ void document_list(struct call *c)
     l.filter = filter_new(c);
     if (listing_read(&l, prefix, &err) != STORE_OK)
         reply_store_failed(c, "read", prefix, err);
+    else if (filter_is_spent(l.filter))
+        reply_error(c, 400, "the patterns of name and uri take too long");
     else if (kinds[c->kind].owner != KIND_COUNT &&
              l.total == 0) /* as APISIX: a folder that was never made */
         reply_not_found(c);

@@ -215,6 +215,17 @@ def test_lists(gw):
     assert ids("page=1&page_size=10")[1][0] == "0"
 
 
+def test_patterns_that_take_long(gw):
+    """Whoever may only look cannot keep those waiting who write."""
+    uris = [f"/{'a' * 60}!{i}" for i in range(500)]
+    for n in range(8):
+        gw.put(f"routes/{n}", {"uris": uris, "upstream": UP})
+    slow = gw.admin("GET", "routes?uri=(a%2B)%2B%24")
+    assert (slow.status, slow.json) == (400, {"error_msg": "the patterns of name and uri take too long"})
+    assert gw.admin("GET", "routes?uri=a!7%24").json["total"] == 8
+
+
+
 @pytest.mark.quick
 def test_doors(make_gw):
     gw = make_gw(deployment={"admin": {"admin_key": [{"name": "admin", "key": "a" * 32, "role": "admin"}]}})
