@@ -167,6 +167,7 @@ static void config_store(struct call *c, const json_t *config)
         return;
     }
     keeper_changed(c->keeper, changes);
+    c->revision = store->ops->revision(store);
     headers_add(c, store_whole_head(store));
     reply_empty(c, 202);
 }

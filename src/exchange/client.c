@@ -114,12 +114,23 @@ void find_client(struct exchange *ex)
 
 /* ---- Certificates of clients ---- */
 
-static bool is_skipped(const struct site *site, struct str path)
+static bool is_named(const struct site *site, struct str path)
 {
     for (unsigned i = 0; i < site->nskip; i++)
         if (regex_match(site->skip[i], path, 0, NULL) == 1)
             return true;
     return false;
+}
+
+/* The upstream gets the path as it came, and may take a `%2F` for no slash: there "/a/..%2Fopen" is
+ * below "/a". */
+static bool is_skipped(const struct site *site, const struct exchange *ex)
+{
+    struct str raw = ex->req.path;
+
+    return is_named(site, ex->path) &&
+           ((str_search(raw, STR("%2F")) < 0 && str_search(raw, STR("%2f")) < 0) ||
+            is_named(site, raw));
 }
 
 /* A kept connection that was verified by other authorities than those of now counts for nothing. */
@@ -141,7 +152,7 @@ enum reason client_tls_check(struct exchange *ex)
     struct str name = peer->name.p ? peer->name : ex->worker->config->fallback_sni;
     const struct site *site = snapshot_site(snap, name);
 
-    if (is_mutual(site) && !is_skipped(site, ex->path) && !is_verified(peer, site))
+    if (is_mutual(site) && !is_skipped(site, ex) && !is_verified(peer, site))
         return REASON_MTLS_NOT_VERIFIED;
     /* Routes of `*.a` have hosts of which the certificate for `*.a` is not shown. */
     const struct site *above = snapshot_site_above(snap, ex->host);

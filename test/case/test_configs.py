@@ -51,7 +51,9 @@ def test_life(whole, upstream):
     assert r.status == 200 and r.json == {f"{k}_conf_version": 0 for k in KINDS}
     assert r.headers.get("X-Digest") is None and r.headers.get("X-Last-Modified") is None
     assert whole.admin("HEAD", "configs").status == 200
-    accepted(whole, {"routes": [route(upstream, "/r1")]}, "1")
+    r = accepted(whole, {"routes": [route(upstream, "/r1")]}, "1", headers={"X-Eclusa-Wait": "live"})
+    whole.live_at = 0.0                                     # it was waited for
+    assert r.headers.get("X-Eclusa-Revision") == "1"
     assert statuses(whole, "/r1", "/r2") == [200, 404]
     assert put(whole, {"routes": []}, "1").status == 204, "the same digest: nothing is looked at"
     r = whole.admin("HEAD", "configs")
