@@ -126,6 +126,7 @@ static json_t *shown_key(struct call *c, struct str key)
     return json_any(arena_join(c->a, c->admin->prefix, key));
 }
 
+/* A hidden list stays as an empty one: tools walk `certs` and look up `keys` beside them. */
 json_t *shown_value(struct call *c, json_t *value)
 {
     const char *const *hidden = kinds[c->kind].hidden;
@@ -134,7 +135,10 @@ json_t *shown_value(struct call *c, json_t *value)
         return json_incref(value);
     json_t *copy = json_copy(value);
     for (size_t i = 0; i < COUNT(kinds[c->kind].hidden) && hidden[i]; i++)
-        json_object_del(copy, hidden[i]);
+        if (json_is_array(json_object_get(copy, hidden[i])))
+            json_object_set_new(copy, hidden[i], json_array());
+        else
+            json_object_del(copy, hidden[i]);
     return copy;
 }
 

@@ -23,7 +23,7 @@ def test_keys_are_kept_and_never_shown(gw, pems):
     r = gw.admin("PUT", "ssls/1", {**pair, "sni": "*.a.test", "certs": [pems["cert"]], "keys": [pems["key"]]})
     assert r.status == 201 and r.json["key"] == "/apisix/ssls/1", r
     for value in (r.json["value"], gw.admin("GET", "ssls/1").json["value"], gw.admin("GET", "ssls").json["list"][0]["value"]):
-        assert value["cert"] == pems["cert"] and value["certs"] == [pems["cert"]] and not {"key", "keys"} & set(value)
+        assert value["cert"] == pems["cert"] and value["certs"] == [pems["cert"]] and "key" not in value and value["keys"] == []
     value = gw.admin("PATCH", "ssls/1", {"sni": None, "snis": ["b.test", "c.test"]}).json["value"]
     assert value["snis"] == ["b.test", "c.test"] and "sni" not in value and "key" not in value
     assert gw.admin("PATCH", "ssls/1/status", "0").status == 200
