@@ -156,13 +156,14 @@ static void say_extra(struct question *q, const struct forward_auth *c)
         say(q, c->extra_headers[i].name, text_value(q->ex, c->extra_headers[i].value));
 }
 
+/* All of a name: the service must judge what the upstream will read. */
 static void say_copied(struct question *q, const struct forward_auth *c)
 {
     const struct str *names = c->request_headers.items;
 
     for (size_t i = 0; i < c->request_headers.n; i++)
         if (!is_said(q, names[i]))
-            say(q, names[i], request_header(q->ex, names[i]));
+            say(q, names[i], request_header_all(q->ex, names[i]));
 }
 
 static enum verdict ask(struct exchange *ex, const struct forward_auth *c,

@@ -119,6 +119,8 @@ static const char *params_read(struct exchange *ex, struct params *p)
 
     if (!rest.p)
         return "missing Authorization header";
+    if (!str_eq(rest, request_header_all(ex, STR("Authorization"))))
+        return "more than one Authorization header"; /* the upstream might read the other */
     if (!str_starts(rest, STR("Signature")))
         return "Authorization header does not start with 'Signature'";
     rest = str_from(rest, STR("Signature").n);
@@ -149,7 +151,8 @@ static struct str line(struct arena *a, struct str text, struct str more)
     return arena_join(a, text, arena_join(a, more, STR("\n")));
 }
 
-/* What was signed: the key's id and a line for each name. Headers that are not there have none. */
+/* What was signed: the key's id and a line for each name. Headers that are not there have none;
+ * several of a name are one list, so that nobody adds one. */
 static struct str signed_text(struct exchange *ex, const struct params *p)
 {
     struct arena *a = ex_arena(ex);
@@ -157,7 +160,7 @@ static struct str signed_text(struct exchange *ex, const struct params *p)
 
     while (names.p) {
         str_cut(names, ' ', &name, &names);
-        struct str value = request_header(ex, name);
+        struct str value = request_header_all(ex, name);
         if (value.p)
             text = line(a, text, arena_printf(a, "%.*s: %.*s", STR_ARG(name), STR_ARG(value)));
         else if (str_eq(name, STR("@request-target")))
@@ -188,7 +191,7 @@ static bool signature_right(struct exchange *ex, const struct params *p, int alg
 
 static const char *check_date(struct exchange *ex, const struct hmac_auth *c)
 {
-    struct str date = request_header(ex, STR("Date"));
+    struct str date = request_header_all(ex, STR("Date"));
     int64_t now = ex_wall_ms(ex) / 1000, at = date.p ? http_date(date) : -1;
 
     if (!date.p)
@@ -246,7 +249,7 @@ static const char *check(struct exchange *ex, const struct hmac_auth *c, const s
 
 static bool digest_right(struct exchange *ex)
 {
-    struct str said = request_header(ex, STR("Digest")), body = request_body(ex), given;
+    struct str said = request_header_all(ex, STR("Digest")), body = request_body(ex), given;
     unsigned char hash[SHA256_DIGEST_LENGTH];
 
     if (!str_starts(said, STR("SHA-256=")) ||

@@ -165,7 +165,8 @@ static struct str without_scheme(struct str token)
 /* Absent: there is none. Where it is found it is hidden, valid or not. */
 static struct str find_token(struct exchange *ex, const struct jwt_auth *c)
 {
-    struct str token = request_header(ex, c->header);
+    /* Of two headers neither is a token: the upstream might read the other. */
+    struct str token = request_header_all(ex, c->header);
 
     if (token.p) {
         if (c->hide)
@@ -174,7 +175,7 @@ static struct str find_token(struct exchange *ex, const struct jwt_auth *c)
     }
     token = request_arg(ex, c->query);
     if (token.p) {
-        /* Of two neither counts, as in APISIX: the upstream might read the other. */
+        /* The same, as in APISIX. */
         if (request_arg_count(ex, c->query) > 1)
             token = STR("");
         if (c->hide)

@@ -71,17 +71,6 @@ static struct str from_list(const struct real_ip *c, struct str list)
     }
 }
 
-/* Of several headers the last one was written by the proxy that is next to us. */
-static struct str forwarded_for(struct exchange *ex, const struct real_ip *c)
-{
-    struct str name, value, last = STR_NONE;
-
-    for (size_t i = 0; request_header_at(ex, i, &name, &value); i++)
-        if (str_eq_nocase(name, STR("X-Forwarded-For")))
-            last = value;
-    return last.p ? from_list(c, last) : last;
-}
-
 static enum verdict real_ip_rewrite(struct exchange *ex, const void *conf, void *frame)
 {
     const struct real_ip *c = conf;
@@ -89,7 +78,8 @@ static enum verdict real_ip_rewrite(struct exchange *ex, const void *conf, void 
     (void)frame;
     if (c->trusted && !is_trusted(c, request_client(ex)))
         return NEXT;
-    struct str address = c->value ? text_value(ex, c->value) : forwarded_for(ex, c);
+    struct str address = c->value ? text_value(ex, c->value)
+                                  : from_list(c, request_header_all(ex, STR("X-Forwarded-For")));
     if (address.n == 0)
         ex_log(ex, LOG_WARN, "missing real address");
     else if (!request_client_set(ex, address))

@@ -49,6 +49,13 @@ def test_post_carries_the_body(bench, auth):
     assert auth.requests[-1].body == b"" and auth.requests[-1].headers.get("Content-Length") == "0"
 
 
+def test_headers_in_several_lines(bench, auth):
+    """The service judges all that the upstream can read."""
+    base = bench.route({"forward-auth": conf(auth, request_headers=["X-Role"])})
+    assert bench.get(base + "/a", [("X-Role", "user"), ("x-role", "admin")]).status == 200
+    assert auth.requests[-1].headers.all("X-Role") == ["user, admin"]
+
+
 def test_a_body_that_is_too_long(bench, auth):
     base = bench.route({"forward-auth": conf(auth, request_method="POST", max_req_body_size=10)})
     assert bench.gw.request("POST", base + "/a", {}, b"0123456789").status == 200

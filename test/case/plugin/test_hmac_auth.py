@@ -66,6 +66,10 @@ def test_what_was_signed_cannot_change(users):
     assert refused(users.gw.request("POST", base + "/a", signed, b""))
     assert refused(users.get(base + "/a", {**signed, "X-Custom": "two"}))
     assert refused(users.get(base + "/a", {**signed, "Date": formatdate(time.time() - 5, usegmt=True)}))
+    assert refused(users.get(base + "/a", [*signed.items(), ("X-Custom", "two")]))
+    assert refused(users.get(base + "/a", [*signed.items(), ("Date", formatdate(usegmt=True))]))
+    twice = users.get(base + "/a", [*signed.items(), ("Authorization", "Basic Zm9v")])
+    assert refused(twice, ": more than one Authorization header")
     assert refused(users.get(base + "/a", {k: v for k, v in signed.items() if k != "X-Custom"}))
     assert refused(users.get(base + "/a", sign("GET", base + "/a", ["date"], {}))), "the request line must be signed"
 

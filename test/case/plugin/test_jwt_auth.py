@@ -108,6 +108,7 @@ def test_repeated_members_and_two_tokens(users):
     base = users.route({"jwt-auth": {}})
     assert refused(users.get(base + "/a", {"Authorization": twice}), "JWT token invalid")
     assert refused(users.get(f"{base}/a?jwt={token()}&jwt={token()}"), "JWT token invalid")
+    assert refused(users.get(base + "/a", [("Authorization", token()), ("Authorization", "other")]), "JWT token invalid")
 
 
 @pytest.mark.quick

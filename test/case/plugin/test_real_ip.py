@@ -50,10 +50,18 @@ def test_trusted(bench):
     ("10.0.0.3, 10.0.0.1", "10.0.0.3"),
     ("10.0.0.3", "10.0.0.3"),
     ("9.9.9.9, nonsense, 10.0.0.1", "127.0.0.1"),
+    (["9.9.9.9, 8.8.8.8", "10.0.0.1"], "8.8.8.8"),
 ])
 def test_recursive(bench, said, want):
     conf = {"source": "http_x_forwarded_for", "trusted_addresses": ["127.0.0.1", "10.0.0.0/8"], "recursive": True}
-    assert client(bench, conf, "/a", {"X-Forwarded-For": said})[0] == want
+    lines = said if isinstance(said, list) else [said]
+    assert client(bench, conf, "/a", [("X-Forwarded-For", line) for line in lines])[0] == want
+
+
+def test_a_header_in_two_lines_is_no_address(bench):
+    """The first may be the client's own."""
+    said = [("X-Who", "1.2.3.4"), ("X-Who", "5.6.7.8")]
+    assert client(bench, {"source": "http_x_who"}, "/a", said)[0] == "127.0.0.1"
 
 
 def test_what_comes_after_sees_it(bench):
