@@ -8,15 +8,15 @@ import subprocess
 
 import pytest
 
-from gw import Gateway, ports
+from gw import SANITIZED, Gateway, ports
 from peer import ROOT, Sim, Upstream
 
 
-@pytest.fixture(autouse=True)
-def bounded(request):
-    """No case hangs: after its seconds (30 unless marked) it fails where it stands."""
-    marker = request.node.get_closest_marker("seconds")
-    seconds = marker.args[0] if marker else 30
+def bounded(item):
+    """No case hangs: after its seconds (30 unless marked; more with sanitizers) it fails where it stands. Each of its
+    beginning, body and end has that time; what pytest does in between is not disturbed."""
+    marker = item.get_closest_marker("seconds")
+    seconds = (marker.args[0] if marker else 30) * (2 if SANITIZED else 1)
 
     def late(*_):
         raise TimeoutError(f"the case took longer than {seconds} s")
@@ -24,6 +24,19 @@ def bounded(request):
     signal.alarm(seconds)
     yield
     signal.alarm(0)
+
+
+pytest_runtest_setup = pytest_runtest_call = pytest.hookimpl(hookwrapper=True)(bounded)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    yield from bounded(item)
+
+
+def pytest_make_parametrize_id(val, argname):
+    """A long text is no name, and what is made from the clock would be another one in each process of a run."""
+    return argname if isinstance(val, (str, bytes)) and len(val) > 40 else None
 
 
 def started(gateways, folder, config):
