@@ -71,13 +71,12 @@ static void copy_request(struct exchange *ex, const struct h1_request *req)
 {
     struct h1_request *r = &ex->req;
     const char *base = req->line.p;
-    const char *end = base + req->line.n;
+    size_t n = req->line.n;
 
     if (req->head.n) {
         const struct header *last = &req->head.list[req->head.n - 1];
-        end = last->value + last->value_n;
+        n = (size_t)(last->value + last->value_n - base);
     }
-    size_t n = (size_t)(end - base);
     unsigned cap = req->head.n + 4u;
     struct header *list = arena_alloc(&ex->arena, cap * sizeof(*list));
     char *copy = arena_bytes(&ex->arena, n);

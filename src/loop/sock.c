@@ -437,11 +437,14 @@ static void queue_sent(struct sock *s, size_t n)
 
 static void drain(struct sock *s)
 {
-    struct iovec iov[2] = {{s->queue.p + s->queue_at, s->queue.n - s->queue_at},
-                           {(void *)(uintptr_t)s->tail.p, s->tail.n}};
-    const struct iovec *from = iov[0].iov_len ? iov : iov + 1;
-    ssize_t n = send_some(s, from, (iov[0].iov_len != 0) + (iov[1].iov_len != 0));
+    struct iovec iov[2];
+    int parts = 0;
 
+    if (s->queue.n > s->queue_at)
+        iov[parts++] = (struct iovec){s->queue.p + s->queue_at, s->queue.n - s->queue_at};
+    if (s->tail.n)
+        iov[parts++] = (struct iovec){(void *)(uintptr_t)s->tail.p, s->tail.n};
+    ssize_t n = send_some(s, iov, parts);
     if (n < 0) {
         fail(s);
         return;

@@ -182,8 +182,10 @@ static void tally_lines(struct tally *t, struct str text)
         assert_true(str_cut(text, '\n', &line, &text));
         struct str index, number, fill;
         uint64_t i, k;
-        assert_true(str_cut(line, ' ', &index, &line) && str_cut(line, ' ', &number, &fill));
-        assert_true(str_to_u64(index, THREADS - 1, &i) && str_to_u64(number, LINES, &k));
+        assert_true(str_cut(line, ' ', &index, &line));
+        assert_true(str_cut(line, ' ', &number, &fill));
+        assert_true(str_to_u64(index, THREADS - 1, &i));
+        assert_true(str_to_u64(number, LINES, &k));
         assert_int_equal(k, t->next[i]);
         t->next[i]++;
         t->lines++;
