@@ -6,9 +6,9 @@
 #include "exchange/worker.h"
 #include "http/uri.h"
 
-/* Members of a body that is read: a value of JSON takes some forty bytes where it may be written in
- * two, so that the size alone bounds little. */
-enum { VALUES_MAX = 1 << 20 };
+/* What of a body is read, in units of some forty bytes of memory: a number of JSON takes one where
+ * it may be written in two, an empty object eight, so that the size alone bounds little. */
+enum { UNITS_MAX = 1 << 20, UNITS_ARRAY = 4, UNITS_OBJECT = 8, UNITS_MEMBER = 2, UNITS_PAIR = 4 };
 
 /* A body as it was read. */
 struct body_view {
@@ -106,7 +106,7 @@ static json_t *form_table(struct exchange *ex, struct str body)
     struct str key, value;
     unsigned n = 0;
 
-    while (n++ < VALUES_MAX && query_next(&body, &key, &value)) {
+    while (n++ < UNITS_MAX / UNITS_PAIR && query_next(&body, &key, &value)) {
         if (!key.n)
             continue;
         struct str name = uri_decode(key, &ex->arena, true);
@@ -177,7 +177,7 @@ static json_t *multipart_table(struct str body, struct str boundary)
 
     while (kind != LINE_BOUNDARY && next_line(&rest, &line))
         kind = line_kind(line, boundary);
-    while (kind == LINE_BOUNDARY && n++ < VALUES_MAX) {
+    while (kind == LINE_BOUNDARY && n++ < UNITS_MAX / UNITS_PAIR) {
         struct str name = part_name(&rest);
         const char *from = rest.p, *end = rest.p;
         for (kind = LINE_OTHER; kind == LINE_OTHER && next_line(&rest, &line);) {
@@ -194,20 +194,22 @@ static json_t *multipart_table(struct str body, struct str boundary)
 /* Whether a JSON text has no more values than are read. */
 static bool has_few_values(struct str s)
 {
+    static const unsigned char units[256] = {
+        [','] = 1, [':'] = UNITS_MEMBER, ['['] = UNITS_ARRAY, ['{'] = UNITS_OBJECT};
     bool quoted = false;
     size_t n = 0;
 
-    for (size_t i = 0; i < s.n && n <= VALUES_MAX; i++) {
+    for (size_t i = 0; i < s.n && n <= UNITS_MAX; i++) {
         char c = s.p[i];
         if (quoted) {
             i += c == '\\';
             quoted = c != '"';
         } else {
             quoted = c == '"';
-            n += c == ',' || c == '[' || c == '{';
+            n += units[(unsigned char)c];
         }
     }
-    return n <= VALUES_MAX;
+    return n <= UNITS_MAX;
 }
 
 static json_t *parse_json(struct str body)

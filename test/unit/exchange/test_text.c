@@ -357,14 +357,15 @@ static void test_of_json_bodies(void **state)
     CHECK({"post_arg.a", "(absent)"});
 }
 
-/* As many values as are read, and one more; commas in texts are none. */
+/* As many values as are read, and one more; commas in texts are none. What is around them counts as
+ * 17. */
 static void test_of_many_values(void **state)
 {
     enum { VALUES = 1 << 20 };
 
     (void)state;
     for (int more = 0; more < 3; more++) {
-        size_t values = (size_t)VALUES - 3 + (more == 1), n = 0;
+        size_t values = (size_t)VALUES - 17 + (more == 1), n = 0;
         char *body = mem_alloc(2 * values + 64);
         n += (size_t)snprintf(body, 64, "{\"a\":\"x\",\"l\":%s", more == 2 ? "\"" : "[");
         memset(body + n, more == 2 ? ',' : '0', 2 * values);
@@ -375,6 +376,24 @@ static void test_of_many_values(void **state)
         fake.config.post_arg_max = 1 << 26;
         fake_post("application/json", body);
         assert_string_equal(var("post_arg.a"), more == 1 ? "(absent)" : "x");
+        free(body);
+    }
+}
+
+/* An empty object is written in two bytes and takes more than two hundred. */
+static void test_of_many_objects(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        size_t objects = (1 << 20) / 9 - (more ? 0 : 2), n = 0;
+        char *body = mem_alloc(3 * objects + 64);
+        n += (size_t)snprintf(body, 64, "{\"a\":\"x\",\"l\":[");
+        for (size_t i = 0; i < objects; i++, n += 3)
+            memcpy(body + n, "{},", 3);
+        memcpy(body + n, "0]}", 4);
+        fake.config.post_arg_max = 1 << 26;
+        fake_post("application/json", body);
+        assert_string_equal(var("post_arg.a"), more ? "(absent)" : "x");
         free(body);
     }
 }
@@ -490,6 +509,7 @@ int main(void)
         TEST(test_of_the_body),
         TEST(test_of_json_bodies),
         TEST(test_of_many_values),
+        TEST(test_of_many_objects),
         TEST(test_of_multipart_bodies),
         TEST(test_of_graphql_bodies),
         TEST(test_of_replaced_bodies),
