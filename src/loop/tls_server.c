@@ -17,6 +17,7 @@ enum {
     NAME_MAX_BYTES = 255,
     SESSION_S = 600, /* nginx's ssl_session_timeout as APISIX sets it */
     SESSIONS_MAX = 20000,
+    CERTS_BYTES = 24576,      /* of a client; decoded they take eight times as much */
     TICKET_KEY_S = SESSION_S, /* then another seals, and this one opens as long again */
 };
 
@@ -159,11 +160,14 @@ static void set_versions(SSL *ssl, unsigned versions)
     }
 }
 
-/* The verdict stays to be asked for. */
+/* The verdict stays to be asked for. Of whom nobody knows no session is kept: anybody could fill
+ * the memory with certificates. */
 static int on_verified(int good, X509_STORE_CTX *store)
 {
-    (void)good;
-    (void)store;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    if (!good)
+        SSL_SESSION_set1_id_context(SSL_get_session(ssl), (const unsigned char *)"", 0);
     return 1;
 }
 
@@ -273,6 +277,7 @@ struct tls_server *tls_server_new(const struct tls_server_config *config, struct
     }
     tls_context_set_modes(t->ctx);
     SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_max_cert_list(t->ctx, CERTS_BYTES);
     SSL_CTX_set_client_hello_cb(t->ctx, on_hello, NULL);
     SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, NULL);
     set_sessions(t, config->tickets);

@@ -225,6 +225,33 @@ def test_no_way_around_by_resumption(make_tls, made, upstream, tickets, version)
     assert reused("a.test", mine, good)[0] == 200
 
 
+@pytest.mark.parametrize("tickets", [False, True])
+@pytest.mark.parametrize("version", [V12, V13])
+def test_no_session_of_strangers(make_tls, made, upstream, tickets, version):
+    """Where the handshake goes on without a good certificate, nothing of a bad one is kept."""
+    gw = make_tls(ssl_session_tickets=tickets)
+    put(gw, 1, made["a"], "a.test", **client_of(made["ca"], skip_mtls_uri_regex=["^/open"]))
+    gw.route("/*", upstream)
+    for who, reused in (("client", True), ("stranger", False), (None, True)):
+        ctx, session = pki.context(show=made[who] if who else None, versions=(version, version)), None
+        for again in (False, True):
+            with pki.dial(gw.tls_port, "a.test", ctx, session) as w:
+                w.request("GET", "/open", {"Host": "a.test"})
+                assert w.response().status == 200 and w.sock.session_reused == (again and reused), (who, again)
+                session = w.sock.session
+
+
+def test_certificates_of_clients_have_a_bound(tls, made, upstream, tmp_path):
+    put(tls, 1, made["a"], "a.test", **client_of(made["ca"], skip_mtls_uri_regex=["^/open"]))
+    tls.route("/*", upstream)
+    for n, code in ((30, 200), (60, None)):
+        file = tmp_path / f"{n}.pem"
+        file.write_text(made["client"].pem + made["other"].pem * n)
+        ctx = pki.context()
+        ctx.load_cert_chain(str(file), made["client"].key)
+        assert status(tls, "a.test", "/open", ctx=ctx) == code, n
+
+
 def test_kept_connection_and_other_authority(tls, made, upstream):
     """What was verified by an authority that is no longer wanted counts for nothing."""
     put(tls, 1, made["a"], "a.test", **client_of(made["ca"]))
