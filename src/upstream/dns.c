@@ -82,6 +82,7 @@ struct dns {
     bool ipv6;
     struct entry **buckets;
     unsigned nbuckets, nnames; /* a power of two */
+    uint32_t generations;      /* so far, of all names: one that comes again is not taken for old */
     struct entry *overflow;    /* see NAMES_MAX; made when needed */
     int64_t sweep_ms;          /* no sweep before */
     struct list queue, ended, socks;
@@ -134,7 +135,7 @@ static void set_addrs(struct entry *e, struct addr *list, unsigned n)
     free((void *)(uintptr_t)e->name.addrs);
     e->name.addrs = list;
     e->name.naddrs = kept;
-    e->name.generation++;
+    e->name.generation = ++e->d->generations;
     log_info("dns: \"%s\" has %u address%s now", e->host, kept, kept == 1 ? "" : "es");
 }
 
@@ -376,7 +377,7 @@ static void set_records(struct entry *e, struct srv_record *records, unsigned n)
     srv_free(old, e->name.nrecords);
     e->name.records = records;
     e->name.nrecords = n;
-    e->name.generation++;
+    e->name.generation = ++e->d->generations;
     log_info("dns: service \"%s\" has %u record%s now", e->host, n, n == 1 ? "" : "s");
 }
 

@@ -34,7 +34,8 @@ struct dns_name {
      * between callbacks of the loop. */
     const struct addr *addrs;
     unsigned naddrs;
-    uint32_t generation; /* one up whenever addrs changes (as a set); 0: no answer yet */
+    uint32_t generation; /* another, never used before, whenever addrs changes (as a set); 0: no
+                            answer yet */
 };
 
 /* Someone who waits for a first answer. Embedded in the waiter; linked while waiting. */

@@ -590,6 +590,7 @@ static void test_names_come_and_go(void **state)
     }
     dns_name_hold(held);
     assert_int_equal(resolve(f, name_of(f, "n7.test")), DNS_READY);
+    uint32_t generation = name_of(f, "n7.test")->generation;
     struct dns_name *waited = name_of(f, "n8.test");
     dns_wait_start(waited, &w.wait);
     f->t->loop.now_ms += UNUSED_MS + 1;
@@ -601,9 +602,14 @@ static void test_names_come_and_go(void **state)
     assert_ptr_equal(known, name_of(f, "n9.test"));
     assert_ptr_equal(new, name_of(f, "one.more.test"));
     assert_int_equal(f->d->nnames, 4);
+    /* One that comes again has not the generation that it had. */
+    struct dns_name *again = name_of(f, "n7.test");
+    assert_int_equal(again->generation, 0);
+    assert_int_equal(resolve(f, again), DNS_READY);
+    assert_int_not_equal(again->generation, generation);
     assert_int_equal(logged.warnings, 0);
     dns_name_drop(held);
-    run_until(f, is_told, &w);
+    assert_true(w.told);
 }
 
 static void test_end_in_between(void **state)
