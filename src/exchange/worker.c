@@ -99,15 +99,17 @@ static void on_empty(void *owner)
 /* Those to upstreams first: nobody has to come again for them. */
 static bool make_room(struct thread *t)
 {
-    enum { AT_ONCE = 64 };
+    enum { AT_ONCE = 64, LOG_MS = 1000 };
     struct worker *w = CONTAINER(t, struct worker, thread);
     unsigned n = pools_shrink(w->pools, AT_ONCE), clients = 0;
 
     if (!n)
         clients = server_close_idle(w->server, AT_ONCE);
-    if (n || clients)
+    if ((n || clients) && t->loop.now_ms - w->room_log_ms >= LOG_MS) {
+        w->room_log_ms = t->loop.now_ms;
         log_warn("worker %u: no descriptors are left: %u idle connections of %s are closed",
                  t->index, n ? n : clients, n ? "upstreams" : "clients");
+    }
     return n || clients;
 }
 

@@ -83,8 +83,9 @@ struct worker {
     _Atomic uint64_t serving; /* its version; 0: the thread does not run */
     unsigned exchanges, jobs; /* under way */
     struct timer drain_timer;
-    bool closed; /* its connections are closed; only jobs may be left */
-    bool hung;   /* and these did not end in time */
+    bool closed;         /* its connections are closed; only jobs may be left */
+    bool hung;           /* and these did not end in time */
+    int64_t room_log_ms; /* when make_room last said something */
     pthread_t id;
     struct time_cache time_local, time_iso8601;
     struct log_buffer *access; /* NULL: no access log */
