@@ -6,7 +6,7 @@
 /* ---- Shared rows ------------------------------------------------------------------------------
  */
 
-/* "60s", 60, "16k": nginx takes a number or a text; settings.c reads the unit. */
+/* "60s", 60, "16k": nginx takes a number or a text; settings_values.c reads the unit. */
 static const struct field measure_rows[] = {
     {"text", FIELD_STR, .min = 1, .max = 64},
     {"number", FIELD_NUM, .flags = FIELD_HAS_MIN},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config.yaml as its field tables parse it, before it is turned into struct settings. */
+/* config.yaml as its field tables parse it, and what turns that into struct settings. Private to
+ * settings*.c. */
 #ifndef CONFIG_SETTINGS_INT_H
 #define CONFIG_SETTINGS_INT_H
 
@@ -169,5 +170,38 @@ struct raw_settings {
 extern const struct fields settings_listen_fields;
 /* APISIX's keys that this program does not use, and whatever is below them. */
 extern const char *const settings_idle_keys[];
+
+/* What is made of it. Strings are in the arena. */
+struct loader {
+    struct settings *s;
+    struct arena *arena;
+    struct settings_address *listen; /* s->listen, while it grows */
+    struct str err;
+};
+
+/* ---- settings_values.c: false after loader_fail; path is the setting's, for the message ---- */
+
+bool loader_fail(struct loader *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool loader_ms(struct loader *l, const char *path, struct str text, int64_t *out);
+bool loader_bytes(struct loader *l, const char *path, struct str text, int64_t min, int64_t max,
+                  int64_t *out);
+bool loader_size(struct loader *l, const char *path, struct str text, int64_t min, int64_t max,
+                 size_t *out);
+bool loader_cidrs(struct loader *l, const char *path, const struct field_list *texts,
+                  struct cidr_list *out);
+bool loader_ip(struct loader *l, const char *path, struct str text, struct str *out);
+/* A file that can be read; absent: none. */
+bool loader_file(struct loader *l, const char *path, struct str file, struct str *out);
+struct str settings_absolute(struct arena *a, struct str path);
+bool settings_is_loopback(struct str ip);
+bool settings_is_one_of(const char *const *known, struct str key);
+
+/* ---- settings_apisix.c, settings_deployment.c ---- */
+
+bool loader_apisix(struct loader *l, const struct raw_apisix *raw);
+/* Secrets in etcd are encrypted with APISIX's own keys where none are configured. */
+void loader_public_ring(struct loader *l);
+/* After loader_apisix. */
+bool loader_deployment(struct loader *l, const struct raw_deployment *raw);
 
 #endif
