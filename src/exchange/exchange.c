@@ -8,6 +8,7 @@
 #include "base/panic.h"
 #include "exchange/access_log.h"
 #include "exchange/lua.h"
+#include "exchange/vars.h"
 #include "exchange/worker.h"
 #include "http/uri.h"
 
@@ -266,8 +267,12 @@ static bool step_route(struct exchange *ex)
     if (ex->pass != ROUTE_SOUGHT && !read_target(ex))
         return true;
     ex->pass = ROUTE_SOUGHT;
+    if (ex->reading)
+        body_read_take(ex);
     find_route(ex);
     if (ex->body_wanted && request_body_hold(ex, false))
+        return false;
+    if (ex->body_asked && body_read_start(ex))
         return false;
     if (snap->global)
         runs_start(ex, SCOPE_GLOBAL, snap->global);
@@ -297,6 +302,10 @@ static bool after_request(struct exchange *ex)
 static bool step_request(struct exchange *ex)
 {
     if (ex->body_wanted && request_body_hold(ex, true))
+        return false;
+    if (ex->reading)
+        body_read_take(ex);
+    if (ex->body_asked && body_read_start(ex))
         return false;
     if (ex->hold->snapshot->global_closed) {
         exchange_fail(ex, REASON_GLOBAL_BROKEN);

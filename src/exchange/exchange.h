@@ -59,7 +59,9 @@ struct run {
 /* Response headers set before there is a response: kept in order, applied to whatever comes. */
 enum { EARLY_SET, EARLY_ADD, EARLY_REMOVE };
 
+struct jobs;
 struct op;
+struct reading;
 
 struct exchange {
     struct worker *worker;
@@ -108,6 +110,8 @@ struct exchange {
     bool body_held;     /* variables have had their chance to see it whole */
     size_t body_wanted; /* up to so many bytes, by variables that did not find it; 0: none */
     struct body_view *body_view; /* what variables have read of it; NULL: nothing yet */
+    struct reading *reading;     /* the last one by another thread; NULL: none was needed */
+    uint8_t body_asked;          /* what body_read_start is to read */
     struct task body_task;
     struct str new_body;
     struct head *req_trailers; /* NULL: none */
@@ -228,6 +232,14 @@ struct str standard_page(struct exchange *ex, int status);
 /* ---- op.c ---- */
 
 void ops_cancel(struct exchange *ex);
+/* As job_start, on those threads. leave(arg) is called when the exchange ends first, before its
+ * memory goes and while the work may be under way: it takes what that needs. */
+struct op_job {
+    void (*work)(void *arg);
+    void (*leave)(void *arg);     /* NULL: nothing */
+    void (*cancelled)(void *arg); /* NULL: nothing */
+};
+void op_job_start(struct exchange *ex, struct jobs *jobs, const struct op_job *calls, void *arg);
 /* For variables: an operation that collects the body when it is not longer than ex->body_wanted,
  * once in the exchange; a longer one goes its way, and they stay absent. With keep the exchange
  * keeps it to its end. False: there is nothing to wait for. */

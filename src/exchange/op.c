@@ -146,21 +146,24 @@ struct job_op {
     struct job job;
     struct worker *worker;
     struct exchange *ex; /* NULL: cancelled */
-    void (*work)(void *arg);
-    void (*cancelled)(void *arg);
+    struct op_job calls;
     void *arg;
 };
 
 static void job_cancel(struct op *op)
 {
-    CONTAINER(op, struct job_op, op)->ex = NULL;
+    struct job_op *o = CONTAINER(op, struct job_op, op);
+
+    o->ex = NULL;
+    if (o->calls.leave)
+        o->calls.leave(o->arg);
 }
 
 static void job_work(struct job *j)
 {
     struct job_op *o = CONTAINER(j, struct job_op, job);
 
-    o->work(o->arg);
+    o->calls.work(o->arg);
 }
 
 static void job_done(struct job *j)
@@ -171,28 +174,32 @@ static void job_done(struct job *j)
     o->worker->jobs--;
     if (ex)
         op_remove(ex, &o->op);
-    else if (o->cancelled)
-        o->cancelled(o->arg);
+    else if (o->calls.cancelled)
+        o->calls.cancelled(o->arg);
     worker_ended_one(o->worker);
     free(o);
     if (ex)
         exchange_op_done(ex);
 }
 
-void job_start(struct exchange *ex, void (*work)(void *arg), void *arg,
-               void (*cancelled)(void *arg))
+void op_job_start(struct exchange *ex, struct jobs *jobs, const struct op_job *calls, void *arg)
 {
     struct job_op *o = mem_zero(sizeof(*o));
 
     o->ex = ex;
     o->worker = ex->worker;
     o->worker->jobs++;
-    o->work = work;
+    o->calls = *calls;
     o->arg = arg;
-    o->cancelled = cancelled;
     o->job = (struct job){.loop = &ex->worker->thread.loop, .work = job_work, .done = job_done};
     op_add(ex, &o->op, job_cancel);
-    jobs_run(ex->worker->config->jobs, &o->job);
+    jobs_run(jobs, &o->job);
+}
+
+void job_start(struct exchange *ex, void (*work)(void *arg), void *arg,
+               void (*cancelled)(void *arg))
+{
+    op_job_start(ex, ex->worker->config->jobs, &(struct op_job){work, NULL, cancelled}, arg);
 }
 
 static void post_done(struct job *j)
@@ -204,7 +211,7 @@ void job_post(struct exchange *ex, void (*work)(void *arg), void *arg)
 {
     struct job_op *o = mem_zero(sizeof(*o));
 
-    o->work = work;
+    o->calls.work = work;
     o->arg = arg;
     o->job = (struct job){.work = job_work, .done = post_done};
     jobs_run(ex->worker->config->jobs, &o->job);

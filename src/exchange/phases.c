@@ -17,6 +17,7 @@ static void want_body(struct exchange *ex, enum body_need need)
 
     if (max > ex->body_wanted)
         ex->body_wanted = max;
+    body_ask(ex, need);
 }
 
 void runs_start(struct exchange *ex, unsigned scope, const struct chain *chain)
@@ -212,6 +213,10 @@ enum verdict passes_run(struct exchange *ex)
             if (!ex->consumer)
                 continue;
             enum verdict merged = ex->consumer_merged ? NEXT : merge_consumer(ex);
+            if (ex->reading)
+                body_read_take(ex);
+            if (merged == NEXT && ex->body_asked && body_read_start(ex))
+                return WAIT;
             if (merged != NEXT)
                 return merged;
         }

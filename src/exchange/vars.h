@@ -49,6 +49,13 @@ value_fn value_post_arg, value_post_path, value_graphql;
 value_fn value_arg;
 /* How much of a body such variables are looked for in. */
 size_t body_need_max(const struct exchange *ex, enum body_need need);
+/* The exchange will ask for what there is in its body. */
+void body_ask(struct exchange *ex, enum body_need need);
+/* An operation that reads a long body, which is there, for those who have asked, so that no other
+ * request of the thread waits for it. False: there is nothing to wait for. When it has ended
+ * body_read_take shows what was found (ex->reading is set). */
+bool body_read_start(struct exchange *ex);
+void body_read_take(struct exchange *ex);
 
 /* ---- Variables that are always texts: each file has its rows ---- */
 

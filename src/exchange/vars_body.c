@@ -1,14 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Variables that are looked for in the request's body: forms, JSON, multipart, GraphQL. What is
- * parsed of a body is kept until the exchange ends or the body is replaced. */
-#include "base/graphql.h"
+/* Variables that are looked for in the request's body. What is read of a body is kept until the
+ * exchange ends or the body is replaced; a long one is read by a thread that serves nobody. */
+#include "base/json_path.h"
+#include "base/mem.h"
+#include "exchange/body_read.h"
 #include "exchange/vars.h"
 #include "exchange/worker.h"
-#include "http/uri.h"
+#include "loop/jobs.h"
 
-/* What of a body is read, in units of some forty bytes of memory: a number of JSON takes one where
- * it may be written in two, an empty object eight, so that the size alone bounds little. */
-enum { UNITS_MAX = 1 << 20, UNITS_ARRAY = 4, UNITS_OBJECT = 8, UNITS_MEMBER = 2, UNITS_PAIR = 4 };
+/* A longer body is read by another thread where its exchange can wait for that. */
+enum { READ_HERE_MAX = 32 * 1024 };
+
+enum { READ_TABLE = 1, READ_GRAPHQL = 2 };
+
+/* A body that another thread reads, and what it found, until the exchange ends: to free a million
+ * values takes its time too. */
+struct reading {
+    struct exchange *ex;
+    struct jobs *jobs;
+    struct job job;
+    struct str body, type;
+    struct buf taken;   /* holds the body, when the exchange went first */
+    struct arena arena; /* the thread's */
+    json_t *table, *graphql;
+    unsigned what;
+    bool left, seen; /* the exchange is gone; its view has what was found */
+};
 
 /* A body as it was read. */
 struct body_view {
@@ -73,166 +90,135 @@ static struct body_view *view_of(struct exchange *ex, struct str body)
     return v;
 }
 
-/* ---- Tables ---- */
+/* ---- Read by another thread ---- */
 
-static json_t *text_json(struct str s)
+static void reading_work(void *arg)
 {
-    return json_stringn_nocheck(s.p ? s.p : "", s.n);
+    struct reading *r = arg;
+
+    if (r->what & READ_TABLE)
+        r->table = body_read_table(r->body, r->type, &r->arena);
+    if (r->what & READ_GRAPHQL)
+        r->graphql = body_read_graphql(r->body, r->type, &r->arena);
 }
 
-/* Several of one name become a list. */
-static void table_add(json_t *table, struct str key, json_t *value)
+static void reading_free(struct reading *r)
 {
-    json_t *had = json_object_getn(table, key.p, key.n);
-
-    if (!had) {
-        json_object_setn_new_nocheck(table, key.p, key.n, value);
-        return;
-    }
-    if (json_is_array(had)) {
-        json_array_append_new(had, value);
-        return;
-    }
-    json_t *list = json_array();
-    json_array_append(list, had);
-    json_array_append_new(list, value);
-    json_object_setn_new_nocheck(table, key.p, key.n, list);
+    json_decref(r->table);
+    json_decref(r->graphql);
+    buf_fini(&r->taken);
+    arena_fini(&r->arena);
+    free(r);
 }
 
-/* ngx.req.get_post_args: a name without "=" is true, a pair without a name is left out. */
-static json_t *form_table(struct exchange *ex, struct str body)
+static void nothing(struct job *j)
 {
-    json_t *table = json_object();
-    struct str key, value;
-    unsigned n = 0;
-
-    while (n++ < UNITS_MAX / UNITS_PAIR && query_next(&body, &key, &value)) {
-        if (!key.n)
-            continue;
-        struct str name = uri_decode(key, &ex->arena, true);
-        table_add(table, name,
-                  value.p ? text_json(uri_decode(value, &ex->arena, true)) : json_true());
-    }
-    return table;
+    (void)j;
 }
 
-/* A parameter of a header's value, without its quotes; absent: none. */
-static struct str param_of(struct str value, struct str name)
+static void on_dropped(struct job *j)
 {
-    struct str part, key, text;
-    bool more = str_cut(value, ';', &part, &value);
-
-    while (more) {
-        more = str_cut(value, ';', &part, &value);
-        if (!str_cut(part, '=', &key, &text) || !str_eq_nocase(str_trim(key), name))
-            continue;
-        text = str_trim(text);
-        if (text.n >= 2 && text.p[0] == '"' && text.p[text.n - 1] == '"')
-            text = str_make(text.p + 1, text.n - 2);
-        return text;
-    }
-    return STR_NONE;
+    reading_free(CONTAINER(j, struct reading, job));
 }
 
-/* The next line without its end. */
-static bool next_line(struct str *rest, struct str *line)
+/* The exchange goes while its body is read. */
+static void reading_leave(void *arg)
 {
-    if (!rest->n)
+    struct reading *r = arg;
+
+    r->left = true;
+    r->taken = r->ex->body;
+    buf_init(&r->ex->body, r->taken.max);
+}
+
+/* Where it was read. */
+static void reading_drop(void *arg)
+{
+    struct reading *r = arg;
+
+    r->job = (struct job){.work = nothing, .done = on_dropped};
+    jobs_run(r->jobs, &r->job);
+}
+
+/* The exchange ends; what it left behind is dropped when it has been read. */
+static void reading_end(void *arg)
+{
+    if (!((struct reading *)arg)->left)
+        reading_drop(arg);
+}
+
+static void reading_show(struct exchange *ex, struct reading *r)
+{
+    struct body_view *v = view_of(ex, r->body);
+
+    r->seen = true;
+    if (r->what & READ_TABLE) {
+        v->table_known = true;
+        v->table = json_incref(r->table);
+    }
+    if (r->what & READ_GRAPHQL) {
+        v->graphql_known = true;
+        v->graphql = json_incref(r->graphql);
+    }
+}
+
+/* What of it is worth the way. */
+static unsigned wanted_of(const struct exchange *ex)
+{
+    const struct body_view *v = view_now(ex);
+    size_t n = ex->body.n;
+    unsigned what = ex->body_asked;
+
+    if (!ex->worker->config->readers || !ex->body_done || !ex->body_kept || ex->body_replaced ||
+        n <= READ_HERE_MAX)
+        return 0;
+    if ((v && v->table_known) || n > body_need_max(ex, BODY_POST_ARG))
+        what &= ~(unsigned)READ_TABLE;
+    if ((v && v->graphql_known) || n > body_need_max(ex, BODY_GRAPHQL) || ex->method != METHOD_POST)
+        what &= ~(unsigned)READ_GRAPHQL;
+    return what;
+}
+
+void body_read_take(struct exchange *ex)
+{
+    if (!ex->reading->seen)
+        reading_show(ex, ex->reading);
+}
+
+bool body_read_start(struct exchange *ex)
+{
+    unsigned what = wanted_of(ex);
+    struct reading *r;
+
+    ex->body_asked = 0;
+    if (!what)
         return false;
-    str_cut(*rest, '\n', line, rest);
-    if (line->n && line->p[line->n - 1] == '\r')
-        line->n--;
+    r = mem_zero(sizeof(*r));
+    arena_init(&r->arena, NULL);
+    r->ex = ex;
+    r->jobs = ex->worker->config->readers;
+    r->body = buf_str(&ex->body);
+    r->type = request_header(ex, STR("Content-Type"));
+    r->type = r->type.p ? arena_str(&r->arena, r->type) : STR_NONE;
+    r->what = what;
+    ex->reading = r;
+    arena_on_fini(&ex->arena, reading_end, r);
+    op_job_start(ex, r->jobs, &(struct op_job){reading_work, reading_leave, reading_drop}, r);
     return true;
 }
 
-enum { LINE_OTHER, LINE_BOUNDARY, LINE_END };
-
-static int line_kind(struct str line, struct str boundary)
+void body_ask(struct exchange *ex, enum body_need need)
 {
-    if (!str_starts(line, STR("--")) || !str_starts(str_from(line, 2), boundary))
-        return LINE_OTHER;
-    struct str behind = str_trim(str_from(line, 2 + boundary.n));
-    return behind.n == 0 ? LINE_BOUNDARY : str_eq(behind, STR("--")) ? LINE_END : LINE_OTHER;
+    ex->body_asked |= need == BODY_POST_ARG ? READ_TABLE : need == BODY_GRAPHQL ? READ_GRAPHQL : 0;
 }
 
-/* The header lines of a part: its name; absent: it has none. */
-static struct str part_name(struct str *rest)
+/* The body is long, and the route will be sought again once it has been read elsewhere. */
+static bool read_later(struct exchange *ex, struct str body, enum body_need need)
 {
-    struct str line, key, value, name = STR_NONE;
-
-    while (next_line(rest, &line) && line.n)
-        if (str_cut(line, ':', &key, &value) &&
-            str_eq_nocase(str_trim(key), STR("Content-Disposition")))
-            name = param_of(value, STR("name"));
-    return name;
-}
-
-/* RFC 7578; the last part of a name counts. Line feeds alone are taken for line ends, as there. */
-static json_t *multipart_table(struct str body, struct str boundary)
-{
-    json_t *table = json_object();
-    struct str rest = body, line;
-    int kind = LINE_OTHER;
-    unsigned n = 0;
-
-    while (kind != LINE_BOUNDARY && next_line(&rest, &line))
-        kind = line_kind(line, boundary);
-    while (kind == LINE_BOUNDARY && n++ < UNITS_MAX / UNITS_PAIR) {
-        struct str name = part_name(&rest);
-        const char *from = rest.p, *end = rest.p;
-        for (kind = LINE_OTHER; kind == LINE_OTHER && next_line(&rest, &line);) {
-            kind = line_kind(line, boundary);
-            end = kind == LINE_OTHER ? line.p + line.n : end;
-        }
-        if (name.n)
-            json_object_setn_new_nocheck(table, name.p, name.n,
-                                         text_json(str_make(from, (size_t)(end - from))));
-    }
-    return table;
-}
-
-/* Whether a JSON text has no more values than are read. */
-static bool has_few_values(struct str s)
-{
-    static const unsigned char units[256] = {
-        [','] = 1, [':'] = UNITS_MEMBER, ['['] = UNITS_ARRAY, ['{'] = UNITS_OBJECT};
-    bool quoted = false;
-    size_t n = 0;
-
-    for (size_t i = 0; i < s.n && n <= UNITS_MAX; i++) {
-        char c = s.p[i];
-        if (quoted) {
-            i += c == '\\';
-            quoted = c != '"';
-        } else {
-            quoted = c == '"';
-            n += units[(unsigned char)c];
-        }
-    }
-    return n <= UNITS_MAX;
-}
-
-static json_t *parse_json(struct str body)
-{
-    if (!has_few_values(body))
-        return NULL;
-    return json_loadb(body.p, body.n, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL | JSON_DECODE_ANY,
-                      NULL);
-}
-
-/* By the Content-Type, as request.get_request_body_table chooses. */
-static json_t *read_table(struct exchange *ex, struct str body)
-{
-    struct str type = request_header(ex, STR("Content-Type"));
-
-    if (str_search(type, STR("application/json")) >= 0)
-        return parse_json(body);
-    if (str_search(type, STR("application/x-www-form-urlencoded")) >= 0)
-        return form_table(ex, body);
-    struct str boundary = param_of(type, STR("boundary"));
-    if (str_search(type, STR("multipart/form-data")) >= 0 && boundary.n)
-        return multipart_table(body, boundary);
-    return NULL;
+    if (ex->step != STEP_ROUTE || body.n <= READ_HERE_MAX || !ex->worker->config->readers)
+        return false;
+    body_ask(ex, need);
+    return true;
 }
 
 /* NULL: nothing to be read. */
@@ -243,13 +229,11 @@ static const json_t *body_table(struct exchange *ex)
 
     if (v && v->table_known)
         return v->table;
-    if (!body_take(ex, BODY_POST_ARG, &body))
+    if (!body_take(ex, BODY_POST_ARG, &body) || read_later(ex, body, BODY_POST_ARG))
         return NULL;
     v = view_of(ex, body);
-    if (!v->table_known) {
-        v->table_known = true;
-        v->table = read_table(ex, body);
-    }
+    v->table_known = true;
+    v->table = body_read_table(body, request_header(ex, STR("Content-Type")), &ex->arena);
     return v->table;
 }
 
@@ -310,51 +294,25 @@ struct value value_post_path(struct exchange *ex, const struct var *v)
 
 /* ---- GraphQL ---- */
 
-/* The document in a body: all of it, or "query" in it when it is JSON, which *holder holds. */
-static struct str graphql_source(struct exchange *ex, struct str body, json_t **holder)
-{
-    if (!str_starts(request_header(ex, STR("Content-Type")), STR("application/json")))
-        return body;
-    *holder = parse_json(body);
-    const json_t *query = json_object_get(*holder, "query");
-    return json_is_string(query) ? str_make(json_string_value(query), json_string_length(query))
-                                 : STR("");
-}
-
-static json_t *graphql_table(const struct graphql *g)
-{
-    json_t *table = json_object(), *fields = json_array();
-
-    for (unsigned i = 0; i < g->nfields; i++)
-        json_array_append_new(fields, text_json(g->fields[i]));
-    json_object_set_new(table, "root_fields", fields);
-    json_object_set_new(table, "name", text_json(g->name));
-    if (g->operation.p)
-        json_object_set_new(table, "operation", text_json(g->operation));
-    return table;
-}
-
 /* Of a GET the argument, of a POST the body; NULL: there is none, or it cannot be read. */
 static const json_t *graphql_read(struct exchange *ex)
 {
     struct body_view *view = view_now(ex);
-    struct str text = STR(""), body = STR("");
-    json_t *holder = NULL;
-    struct graphql g;
+    struct str body = STR("");
+    json_t *table;
 
     if (view && view->graphql_known)
         return view->graphql;
     if (ex->method == METHOD_GET)
-        text = request_arg(ex, STR("query"));
-    else if (ex->method != METHOD_POST || !body_take(ex, BODY_GRAPHQL, &body))
+        table = body_read_graphql_text(request_arg(ex, STR("query")), &ex->arena);
+    else if (ex->method != METHOD_POST || !body_take(ex, BODY_GRAPHQL, &body) ||
+             read_later(ex, body, BODY_GRAPHQL))
         return NULL;
     else
-        text = graphql_source(ex, body, &holder);
+        table = body_read_graphql(body, request_header(ex, STR("Content-Type")), &ex->arena);
     view = view_of(ex, body);
     view->graphql_known = true;
-    if (text.n && graphql_parse(text, &ex->arena, &g))
-        view->graphql = graphql_table(&g);
-    json_decref(holder);
+    view->graphql = table;
     return view->graphql;
 }
 

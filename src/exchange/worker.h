@@ -57,8 +57,9 @@ struct worker_config {
     unsigned nlisten;
     const struct access_log *access_log; /* NULL: none */
     struct jobs *jobs;
-    struct peers *peers; /* of all upstreams, shared by all threads */
-    int64_t drain_ms;    /* worker_shutdown_timeout */
+    struct jobs *readers; /* of long bodies; NULL: each thread reads its own */
+    struct peers *peers;  /* of all upstreams, shared by all threads */
+    int64_t drain_ms;     /* worker_shutdown_timeout */
     /* Called on a worker's thread when it has taken a snapshot; must not wait. NULL: nobody asks.
      */
     void (*on_taken)(void *arg, unsigned worker, uint64_t version);

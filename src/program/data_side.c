@@ -78,6 +78,7 @@ bool data_side_prepare(struct program *p)
     c->graphql_max = s->graphql_max;
     c->drain_ms = s->shutdown_ms;
     c->jobs = p->jobs;
+    c->readers = p->readers;
     c->on_taken = on_taken;
     c->on_taken_arg = p;
     c->tls_verified = tls_client_context(s->trusted_certificate, true, &p->arena, &p->err);

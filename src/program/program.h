@@ -25,6 +25,7 @@ struct program {
     struct settings *settings;
     struct log_writer *log_writer;
     struct jobs *jobs;
+    struct jobs *readers;          /* of long request bodies: others need not wait behind them */
     bool hung;                     /* one of them did not end when a worker should */
     const struct plugin **plugins; /* those that are enabled; NULL-ended */
     unsigned started;              /* of them, how many have been started */

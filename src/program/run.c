@@ -17,7 +17,7 @@ bool program_fail(const struct program *p, const char *what)
     return false;
 }
 
-enum { JOB_THREADS = 4 };
+enum { JOB_THREADS = 4, READ_THREADS = 2 };
 
 /* Client connections, upstream connections and files need a descriptor each. */
 static void raise_file_limit(const struct settings *s)
@@ -106,7 +106,7 @@ static void leave_job(struct program *p)
 
 static void stop(struct program *p)
 {
-    if (p->hung || !jobs_end(p->jobs, WORKER_JOBS_MS))
+    if (p->hung || !jobs_end(p->jobs, WORKER_JOBS_MS) || !jobs_end(p->readers, WORKER_JOBS_MS))
         leave_job(p);
     if (p->admin)
         admin_free(p->admin);
@@ -143,6 +143,7 @@ int program_run(struct program *p)
     raise_file_limit(p->settings);
     plugins_choose(p);
     p->jobs = jobs_new(JOB_THREADS);
+    p->readers = jobs_new(READ_THREADS);
     p->config.peers = peers_new();
     pthread_mutex_init(&p->publishing, NULL);
     if (!data_side_prepare(p) || !plugins_start(p) || !store_side_start(p) ||
