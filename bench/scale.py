@@ -141,6 +141,28 @@ def write(c, method, path, body=None):
     assert reply.status in (200, 201), (path, reply.status, text)
 
 
+def cpu_ms(process):
+    """Of all its threads, user and system; 0: there is none."""
+    if not process:
+        return 0
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 // os.sysconf("SC_CLK_TCK")
+
+
+def pages(gateway, documents, etcd):
+    """What pages of the list of routes take, and the CPU time that goes into them."""
+    admin = gateway.admin()
+    for query in ("page=1&page_size=10", f"page={max(1, documents.routes // 500)}&page_size=500", "page=1&page_size=10&uri=v5"):
+        took, ours, theirs = [], cpu_ms(gateway.process), cpu_ms(etcd)
+        for _ in range(10):
+            began = time.monotonic()
+            write(admin, "GET", "routes?" + query)
+            took.append(time.monotonic() - began)
+        more = f", etcd's {(cpu_ms(etcd) - theirs) / 10:.0f} ms" if etcd else ""
+        say(f"GET routes?{query}", f"{spread(took)}; CPU {(cpu_ms(gateway.process) - ours) / 10:.0f} ms{more}")
+
+
 def put_live(gateway, documents, count):
     """From the PUT's first byte until 16 kept connections, over all workers, have all answered by it."""
     admin, took, answered = gateway.admin(), [], []
@@ -218,13 +240,17 @@ def measure(args, folder, origin):
         say(f"{what}: import", f"{gateway.load(whole):.2f} s")
         last = args.routes - 1
         where = documents.host(last), documents.path(last) + ("" if last % 3 else "/more"), f"secret-key-{max(1, args.consumers) - 1}"
-        starts = []
+        starts, spent = [], None
         for _ in range(3):
             gateway.stop()
+            theirs = cpu_ms(etcd)
             starts.append(gateway.start(*where))
+            spent = cpu_ms(gateway.process), cpu_ms(etcd) - theirs
         say("start to the first right answer", f"{min(starts):.2f} s best of 3 ({', '.join(f'{s:.2f}' for s in starts)})")
+        say("  CPU of the last", f"{spent[0]} ms" + (f", etcd's {spent[1]} ms" if etcd else ""))
         full = gateway.rss()
         say("memory", f"{full:.0f} MiB RSS")
+        pages(gateway, documents, etcd)
         quiet, errors = p99(traffic(gateway, documents, args.seconds, args.rate))
         say(f"traffic alone, {args.rate}/s", f"{json.dumps(quiet)} errors {errors}")
         load = traffic(gateway, documents, args.seconds, args.rate)

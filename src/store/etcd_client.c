@@ -470,6 +470,8 @@ static enum etcd_status range_grpc(struct etcd_client *c, const struct etcd_rang
     struct str err;
 
     *foreign = false;
+    if (range->limit > 0 && range->limit <= ETCD_RANGE_SMALL)
+        return ETCD_AWAY;
     if (atomic_load(&e->no_grpc) || atomic_load(&e->sick_until) > began)
         return ETCD_AWAY;
     if (c->options->user.n && !c->token && login(c, &err) != ETCD_OK)

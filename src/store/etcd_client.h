@@ -57,9 +57,13 @@ enum { ETCD_REPLY_MAX = 256 << 20 };
 enum etcd_status etcd_call(struct etcd_client *c, bool writes, const char *path, json_t *request,
                            json_t **reply, struct str *err);
 
+/* A range with a limit up to this is not worth a connection of its own. */
+enum { ETCD_RANGE_SMALL = 64 };
+
 /* The same for a range that may be large. It goes over gRPC, on a connection of its own, which
- * takes an eighth of what etcd needs for its JSON gateway, through which it goes where there is no
- * gRPC (said in the log once). The items live in the arena. */
+ * takes an eighth of what etcd needs for its JSON gateway; through that it goes when the limit is
+ * up to ETCD_RANGE_SMALL, and where there is no gRPC (said in the log once). The items live in the
+ * arena. */
 enum etcd_status etcd_range_call(struct etcd_client *c, const struct etcd_range *range,
                                  struct arena *a, struct etcd_items *out, struct str *err);
 

@@ -31,8 +31,12 @@ static int by_age(const void *a, const void *b)
 static bool all_read(struct etcd *e, const struct store_pick *p, struct store_batch *all,
                      struct str *err)
 {
-    struct etcd_pages pages = {e->caller, arena_join(&all->arena, e->prefix, p->prefix),
-                               p->want != NULL, gather, all};
+    struct etcd_pages pages = {.client = e->caller,
+                               .prefix = arena_join(&all->arena, e->prefix, p->prefix),
+                               .keys_only = p->want != NULL,
+                               .few = true,
+                               .each = gather,
+                               .arg = all};
 
     if (!etcd_pages_read(&pages, &all->revision, err))
         return false;

@@ -194,7 +194,11 @@ static int by_revision(const void *a, const void *b)
 
 static bool entries_list(struct walk *w)
 {
-    struct etcd_pages pages = {w->e->caller, w->e->past_prefix, true, keys_take, w};
+    struct etcd_pages pages = {.client = w->e->caller,
+                               .prefix = w->e->past_prefix,
+                               .keys_only = true,
+                               .each = keys_take,
+                               .arg = w};
     int64_t revision;
 
     if (!etcd_pages_read(&pages, &revision, w->err))

@@ -11,11 +11,16 @@ enum { PAGE = 10000, PAGE_OF_KEYS = 50000 };
 /* ---- Pages -------------------------------------------------------------------------------------
  */
 
+static int64_t page_size(const struct etcd_pages *p)
+{
+    return p->keys_only ? PAGE_OF_KEYS : PAGE;
+}
+
 /* The range [from, end) at a revision (0: the newest, which *revision then gets). */
 static bool range_read(const struct etcd_pages *p, struct str from, struct str end,
                        int64_t *revision, struct str *err)
 {
-    struct etcd_range range = {from, end, p->keys_only ? PAGE_OF_KEYS : PAGE, *revision,
+    struct etcd_range range = {from, end, p->few ? ETCD_RANGE_SMALL : page_size(p), *revision,
                                p->keys_only};
     struct etcd_items page = {.more = true};
     struct arena arenas[2]; /* the page's, and that of the one before, which holds the next key */
@@ -36,6 +41,8 @@ static bool range_read(const struct etcd_pages *p, struct str from, struct str e
         good = status == ETCD_OK;
         if (!good)
             break;
+        if (p->few && range.limit == ETCD_RANGE_SMALL)
+            range.limit = page_size(p);
         if (range.revision == 0)
             range.revision = *revision = page.revision;
         if (page.n > 0) {
@@ -128,7 +135,7 @@ static bool take_wanted(void *arg, struct store_item *items, size_t n)
 
 static bool values_read(struct comparison *c, const struct str *keys, size_t n)
 {
-    struct etcd_pages pages = {c->client, STR_NONE, false, take_wanted, c};
+    struct etcd_pages pages = {.client = c->client, .each = take_wanted, .arg = c};
     struct arena a;
 
     arena_init(&a, NULL);
@@ -172,8 +179,11 @@ struct store_batch *etcd_compare(struct etcd_client *client, struct str prefix,
     struct arena a;
 
     arena_init(&a, NULL);
-    struct etcd_pages pages = {client, arena_join(&a, prefix, STR("/")), c.keys_only, compare_page,
-                               &c};
+    struct etcd_pages pages = {.client = client,
+                               .prefix = arena_join(&a, prefix, STR("/")),
+                               .keys_only = c.keys_only,
+                               .each = compare_page,
+                               .arg = &c};
     etcd_copy_walk(copy);
     c.more = etcd_copy_next(copy, &c.at);
     struct str end = etcd_prefix_end(&a, pages.prefix);

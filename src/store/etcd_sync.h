@@ -13,6 +13,7 @@ struct etcd_pages {
     struct etcd_client *client;
     struct str prefix;
     bool keys_only;
+    bool few; /* few are expected: the first page is a small one */
     bool (*each)(void *arg, struct store_item *items, size_t n);
     void *arg;
 };
