@@ -23,7 +23,9 @@ static const struct field cache_rows[] = {
     {"cache_key", FIELD_LIST, AT(cache_key), .of = &part_row, .min = 1,
      .def = "[\"$host\",\"$request_uri\"]",
      .doc = "Variables and constants that name a response; requests with equal values share one. "
-            "$request_method is refused: GET and HEAD share a response, POST has its own."},
+            "$request_method is refused: GET and HEAD share a response, POST has its own. With "
+            "$host also the port, a final dot and the case of the request's Host tell responses "
+            "apart, since the upstream sees them."},
     {"cache_method", FIELD_LIST, .flags = FIELD_UNIQUE, AT(cache_method), .of = &method_row,
      .min = 1, .def = "[\"GET\",\"HEAD\"]",
      .doc = "Methods that are answered from the cache. The response to a HEAD is never stored; "
@@ -96,9 +98,11 @@ static bool cache_compile(void *conf, struct build *b)
     const struct str *key = c->cache_key.items;
     const int *method = c->cache_method.items;
 
-    for (size_t i = 0; i < c->cache_key.n; i++)
+    for (size_t i = 0; i < c->cache_key.n; i++) {
         if (str_eq(key[i], STR("$request_method")))
             return build_error(b, "cache_key variable $request_method unsupported");
+        c->by_host |= str_eq(key[i], STR("$host"));
+    }
     c->zone = zones_find(c->cache_zone);
     if (!c->zone)
         return build_error(b, "cache_zone %.*s not found", STR_ARG(c->cache_zone));

@@ -34,6 +34,7 @@ struct cache_conf {
     struct cache_zone *zone;
     struct parts key, bypass, no_store;
     bool isolate; /* consumer_isolation, and the key does not tell clients apart by itself */
+    bool by_host; /* the key has $host */
     unsigned methods;
 };
 

@@ -75,16 +75,27 @@ static char *put_part(char *at, struct str part)
     return at + sizeof(n) + part.n;
 }
 
+/* What of the Host header $host does not say: the upstream may put it into links, so that whoever
+ * asks with a port of his own would choose where others' links lead. */
+static struct str host_beside(struct exchange *ex, const struct cache_conf *c)
+{
+    struct str sent = c->by_host ? request_header(ex, STR("Host")) : STR_NONE;
+
+    return str_eq(sent, request_host(ex)) ? STR("") : sent;
+}
+
 static bool make_key(struct exchange *ex, const struct cache_conf *c, struct cache_frame *f)
 {
+    enum { OWN = 2 }; /* parts that no configuration names */
     struct arena *a = ex_arena(ex);
-    struct str *values = arena_alloc(a, (c->key.n + 1) * sizeof(*values));
-    size_t total = 0;
+    size_t n = c->key.n + OWN, total = 0;
+    struct str *values = arena_alloc(a, n * sizeof(*values));
 
     values[0] = c->isolate ? identity(ex, f) : STR("");
+    values[1] = host_beside(ex, c);
     for (size_t i = 0; i < c->key.n; i++)
-        values[i + 1] = part_value(ex, &c->key.items[i]);
-    for (size_t i = 0; i <= c->key.n; i++) {
+        values[i + OWN] = part_value(ex, &c->key.items[i]);
+    for (size_t i = 0; i < n; i++) {
         if (values[i].n > KEY_MAX)
             return false;
         total += sizeof(uint32_t) + values[i].n;
@@ -92,7 +103,7 @@ static bool make_key(struct exchange *ex, const struct cache_conf *c, struct cac
     if (total > KEY_MAX)
         return false;
     char *key = arena_bytes(a, total), *at = key;
-    for (size_t i = 0; i <= c->key.n; i++)
+    for (size_t i = 0; i < n; i++)
         at = put_part(at, values[i]);
     f->key = str_make(key, total);
     return true;
@@ -115,6 +126,14 @@ struct str cache_variant_text(struct exchange *ex, struct str names)
 static struct hash128 variant_of(void *ex, struct str names)
 {
     return hash_str128(cache_variant_text(ex, names));
+}
+
+static bool has_body(const struct exchange *ex)
+{
+    struct str length = request_header(ex, STR("Content-Length"));
+
+    return (length.p && !str_eq(length, STR("0"))) ||
+           request_header(ex, STR("Transfer-Encoding")).p != NULL;
 }
 
 static void request_directives(struct exchange *ex, struct cache_control *cc)
@@ -336,7 +355,8 @@ enum verdict cache_access(struct exchange *ex, const void *conf, void *frame)
     f->plain = variant_of(ex, STR(""));
     if (purges)
         return purge(ex, c, f);
-    f->storable = method != CACHE_HEAD;
+    /* What a body asked for is not in the key of a GET. */
+    f->storable = method == CACHE_POST || (method == CACHE_GET && !has_body(ex));
     bool refused = c->cache_control && (cc.no_store || cc.no_cache);
     if (refused || cache_parts_say_so(ex, &c->bypass)) {
         /* nginx stores what comes past its cache, APISIX's memory does not. */

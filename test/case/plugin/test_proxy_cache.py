@@ -252,6 +252,35 @@ def test_large_responses(cached, strategy):
     assert all(r.body == body for r in got)
 
 
+# --- what the key does not say
+
+@BOTH
+def test_a_body_of_a_get(cached, strategy):
+    """The upstream may look at it: its answer is not for those who ask without."""
+    c = cached(strategy)
+    c.on().reply(200, "for the body").reply(200, "for the chunks").reply(200, "for all")
+    assert c.ask(body=b"q=1").text == "for the body"
+    with c.gw.connect() as w:
+        w.request("GET", c.base + "/a", chunks=[b"q=1"])
+        assert w.response().text == "for the chunks"
+    assert c.says(headers={"Content-Length": "0"}) == "MISS" and c.says() == "HIT"
+    assert c.ask(body=b"q=1").text == "for all"
+
+
+@BOTH
+def test_the_whole_host(cached, strategy):
+    """The upstream may make links of it."""
+    c = cached(strategy)
+    c.on().reply(200)
+    hosts = ["shop.test", "shop.test:1337", "shop.test.", "Shop.test"]
+    assert [c.says(headers={"Host": h}) for h in hosts * 2] == ["MISS"] * 4 + ["HIT"] * 4
+    assert c.ask("PURGE", headers={"Host": hosts[1]}).status == 200
+    assert [c.says(headers={"Host": h}) for h in hosts] == ["HIT", "MISS", "HIT", "HIT"]
+    c = cached(strategy, cache_key=["$uri"])
+    c.on().reply(200)
+    assert [c.says(headers={"Host": h}) for h in hosts] == ["MISS", "HIT", "HIT", "HIT"]
+
+
 # --- Vary
 
 @BOTH
