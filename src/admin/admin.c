@@ -583,6 +583,8 @@ void admin_reply_free(struct admin_reply *reply)
 {
     if (!reply)
         return;
+    if (reply->held)
+        atomic_fetch_sub(reply->held, reply->held_bytes);
     arena_fini(&reply->arena);
     free(reply);
 }

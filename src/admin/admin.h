@@ -5,6 +5,7 @@
 #define ADMIN_ADMIN_H
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/cidr.h"
@@ -61,6 +62,9 @@ struct admin_reply {
     unsigned nheaders;
     struct str body;
     struct arena arena; /* everything above lives here */
+    /* What is counted off when the reply is freed; NULL: nothing. */
+    atomic_size_t *held;
+    size_t held_bytes;
 };
 
 struct admin;

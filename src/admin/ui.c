@@ -21,9 +21,13 @@
  * worth a header. */
 enum { FILE_BYTES = 32 << 20, NAME_BYTES = 255, GZIP_MIN = 1024, GZIP_LEVEL = 1 };
 
+/* Bytes of files in replies under way: no key is asked for here, and clients may be slow. */
+enum { HELD_MAX = 128 << 20 };
+
 struct ui {
     char *dir;
     struct jobs *jobs;
+    atomic_size_t held;
 };
 
 /* One file asked for. */
@@ -192,6 +196,13 @@ static struct str cache_control(const struct type *type)
                                                     : STR("private, max-age=7200");
 }
 
+static bool hold(struct ui *ui, struct admin_reply *r, size_t n)
+{
+    r->held = &ui->held;
+    r->held_bytes = n;
+    return atomic_fetch_add(&ui->held, n) + n <= HELD_MAX;
+}
+
 static void reply_with(struct ui_call *c, int fd, const struct stat *st, struct str path)
 {
     struct admin_reply *r = c->reply;
@@ -211,6 +222,12 @@ static void reply_with(struct ui_call *c, int fd, const struct stat *st, struct 
     if (c->if_none_match.n > 0 &&
         (str_eq(c->if_none_match, STR("*")) || str_search(c->if_none_match, tag) >= 0))
         return;
+    bool packs = c->gzip && type->packs && size >= GZIP_MIN;
+    if (!hold(c->ui, r, packs ? 2 * size : size)) {
+        r->nheaders = 0;
+        reply_plain(r, 503, STR("Too many files are on their way.\n"));
+        return;
+    }
     char *bytes = arena_bytes(&r->arena, size + 1);
     if (!read_whole(fd, bytes, size)) {
         r->nheaders = 0;
@@ -220,7 +237,7 @@ static void reply_with(struct ui_call *c, int fd, const struct stat *st, struct 
     r->status = 200;
     r->content_type = type->name;
     r->body = str_make(bytes, size);
-    if (c->gzip && type->packs && size >= GZIP_MIN && pack(r))
+    if (packs && pack(r))
         add_header(r, STR("Content-Encoding"), STR("gzip"));
 }
 

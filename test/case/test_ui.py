@@ -75,6 +75,23 @@ def test_who_leaves(make_gw, folder):
     assert ui(gw, "/ui/").text == PAGE
 
 
+def test_slow_clients(make_gw, folder):
+    """Nobody needs a key here, and nobody fills the memory: files that are on their way have a bound."""
+    gw = make_gw(eclusa={"admin_ui_dir": str(folder)})
+    with open(folder / "large.bin", "wb") as f:
+        f.truncate(30 << 20)
+    clients = []
+    for i in range(5):
+        clients.append(wire.connect(gw.admin_port))
+        clients[i].request("GET", "/ui/large.bin")
+        assert clients[i].exactly(12) == (b"HTTP/1.1 200" if i < 4 else b"HTTP/1.1 503"), i
+    for w in clients[:2]:
+        w.close()
+    wire.wait_until("another one is served", lambda: ui(gw, "/ui/large.bin").status == 200)
+    for w in clients[2:]:
+        w.close()
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("admin", [{"enable_admin_ui": False}, {"allow_admin": ["192.0.2.1"]}])
 def test_closed(make_gw, folder, admin):
