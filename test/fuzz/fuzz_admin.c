@@ -93,6 +93,30 @@ static enum store_status memory_list(struct store *s, struct str prefix,
     return STORE_OK;
 }
 
+static int key_compare(const void *a, const void *b)
+{
+    const struct store_item *x = a, *y = b;
+
+    return str_cmp(x->key, y->key);
+}
+
+static enum store_status memory_pick(struct store *s, const struct store_pick *p, struct str *err)
+{
+    struct memory *m = memory_of(s);
+    struct store_batch *all = store_batch_new();
+
+    (void)err;
+    for (size_t i = 0; i < m->n; i++) {
+        struct store_item item = item_of(&m->entries[i]);
+        store_batch_add(all, &item);
+    }
+    if (all->n)
+        qsort(all->items, all->n, sizeof(*all->items), key_compare);
+    store_batch_pick(all, p);
+    store_batch_free(all);
+    return STORE_OK;
+}
+
 static void memory_set(struct memory *m, const struct store_change *change, int64_t revision)
 {
     struct entry *e = memory_find(m, change->key);
@@ -164,6 +188,7 @@ static const struct store_ops memory_ops = {
     .write = memory_write,
     .next_revision = memory_next,
     .revision = memory_revision,
+    .pick = memory_pick,
 };
 
 /* ---- The gateway's control side ----------------------------------------------------------------
