@@ -8,7 +8,7 @@ B       := build
 O       := $(B)/$(VARIANT)
 
 CC_release := gcc
-CC_asan    := gcc
+CC_asan    := clang
 CC_tsan    := gcc
 CC_clang   := clang
 CC         := $(CC_$(VARIANT))
@@ -16,8 +16,11 @@ CC         := $(CC_$(VARIANT))
 WARN   := -Wall -Wextra -Wshadow -Wcast-qual -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wvla -Werror
 CFLAGS_release := -O2 -g -fno-plt -DNDEBUG_HOT=1
 CFLAGS_clang   := -O1 -g
-CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DARENA_MALLOC=1
-CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DARENA_MALLOC=1
+# The fuzz targets are linked of these objects too. A smaller -g keeps the builds with sanitizers quick: file and line
+# for the reports, no types for a debugger.
+CFLAGS_asan    := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all \
+                  -DARENA_MALLOC=1
+CFLAGS_tsan    := -O1 -g1 -fno-omit-frame-pointer -fsanitize=thread -DARENA_MALLOC=1
 LDFLAGS_asan   := -fsanitize=address,undefined
 LDFLAGS_tsan   := -fsanitize=thread
 

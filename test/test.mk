@@ -5,15 +5,10 @@
 #   test/case/**/test_*.py  pytest against build/eclusa; test/clients are the npm clients they drive
 
 PYTHON   ?= /usr/bin/python3
-FUZZ_OBJ := $(B)/fuzzobj
-FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DARENA_MALLOC=1
-# A smaller -g keeps these builds quick: file and line for the reports, no types for a debugger.
-FUZZ_CFLAGS = -std=c17 $(WARN) -O1 -g1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link
 
 C_FILES = $(sort $(shell find src test $(wildcard bench) -name '*.[ch]' -not -path '*/node_modules/*'))
 
 UNIT_OBJ := $(UNIT:%.c=$(O)/%.o)
-FUZZ_LIB := $(FUZZ_OBJ)/libeclusa.a
 
 .PHONY: unit fuzz test check lint format format-check tidy deps
 
@@ -27,23 +22,21 @@ $(O)/unit/%: $(O)/test/unit/%.o $(O)/libeclusa.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# Of the objects that the build with sanitizers has made.
+ifeq ($(VARIANT),asan)
 fuzz: $(FUZZ_BIN)
 
-$(FUZZ_OBJ)/%.o: %.c
+$(B)/fuzz/%: $(O)/test/fuzz/%.o $(O)/libeclusa.a
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) $(FUZZ_CFLAGS) -c -o $@ $<
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+else
+fuzz:
+	@$(MAKE) --no-print-directory VARIANT=asan fuzz
+endif
 
-$(FUZZ_LIB): $(LIB:%.c=$(FUZZ_OBJ)/%.o)
-	@rm -f $@
-	@ar rcs $@ $^
+-include $(UNIT_OBJ:.o=.d) $(FUZZ:%.c=$(O)/%.d)
 
-$(B)/fuzz/%: $(FUZZ_OBJ)/test/fuzz/%.o $(FUZZ_LIB)
-	@mkdir -p $(@D)
-	clang $(FUZZ_SAN) -fsanitize=fuzzer -rdynamic -o $@ $^ $(LDLIBS)
-
--include $(UNIT_OBJ:.o=.d) $(LIB:%.c=$(FUZZ_OBJ)/%.d) $(FUZZ:%.c=$(FUZZ_OBJ)/%.d)
-
-# Everything, in under ten minutes on two cores; ends with one line "N passed, N failed".
+# Everything, in under six minutes on two cores; ends with one line "N passed, N failed".
 test: deps
 	@$(PYTHON) tools/test all
 
@@ -64,9 +57,7 @@ format:
 	@clang-format -i $(C_FILES)
 
 format-check:
-	@bad=0; for f in $(C_FILES); do \
-	    clang-format $$f | cmp -s - $$f || { echo "$$f: not as clang-format has it, see make format"; bad=1; }; \
-	done; exit $$bad
+	@clang-format --dry-run -Werror $(C_FILES)
 
 tidy:
 	@printf '%s\n' $(SRC) | xargs -P 2 -I FILE clang-tidy --quiet FILE -- $(filter-out -M%,$(CPPFLAGS)) -std=c17 2>/dev/null
