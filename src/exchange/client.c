@@ -27,14 +27,28 @@ static bool parse_client(struct str text, struct addr *out)
     return uri_host_split(text, &host, &port) && addr_parse(host, port, out);
 }
 
+/* A proxy that listens for both families writes "::ffff:1.2.3.4": the client is 1.2.3.4, in lists
+ * and as a key too. */
+static void unmap(struct addr *addr)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+
+    if (addr->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
+        return;
+    memcpy(&in.sin_addr, addr->in6.sin6_addr.s6_addr + 12, 4);
+    in.sin_port = addr->in6.sin6_port;
+    addr->in = in;
+}
+
 static void set_client(struct exchange *ex, const struct addr *addr)
 {
     struct addr *copy = arena_alloc(&ex->arena, sizeof(*copy));
     char text[56];
 
     *copy = *addr;
+    unmap(copy);
     ex->client = copy;
-    ex->client_text = arena_str(&ex->arena, str_make(text, sock_addr_text(&addr->sa, text, false)));
+    ex->client_text = arena_str(&ex->arena, str_make(text, sock_addr_text(&copy->sa, text, false)));
 }
 
 bool request_client_set(struct exchange *ex, struct str address)

@@ -29,6 +29,8 @@ def test_lists(bench, conf, passes):
     (["10.1.1.1"], 200), (["6.6.6.6"], 403), (["10.1.1.1, 6.6.6.6"], 403),
     # A proxy in front may write a line of its own below the client's.
     (["10.1.1.1", "6.6.6.6"], 403), (["6.6.6.6", "10.1.1.1"], 200), (["10.1.1.1", "nothing"], 403),
+    # One that listens for both families writes IPv4 so.
+    (["::ffff:10.1.1.1"], 200), (["[::ffff:10.1.1.1]:80"], 200), (["::ffff:6.6.6.6"], 403),
 ])
 def test_the_client_that_a_proxy_names(make_shared_gw, upstream, lines, status):
     gw = make_shared_gw(nginx_config={"http": {"real_ip_header": "X-Forwarded-For", "real_ip_from": ["127.0.0.1"]}})
