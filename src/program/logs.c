@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files that the program writes: logs, and the folders that files go to. */
+/* What the program tells before there is a log, the logs, and the folders that files go to. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +9,12 @@
 
 #include "exchange/access_log.h"
 #include "program/program.h"
+
+bool program_fail(const struct program *p, const char *what)
+{
+    fprintf(stderr, "eclusa: %s: %.*s\n", what, STR_ARG(p->err));
+    return false;
+}
 
 bool logs_folder(struct program *p, struct str path)
 {

@@ -49,12 +49,12 @@ struct program {
 
 int program_run(struct program *p);
 int program_test(struct program *p);
-/* Tells on stderr what could not be done, and why (p->err); false. */
-bool program_fail(const struct program *p, const char *what);
 
 /* ---- logs.c. What returns bool in this and the next ones says itself what went wrong, unless said
  * otherwise. ---- */
 
+/* Tells on stderr what could not be done, and why (p->err); false. */
+bool program_fail(const struct program *p, const char *what);
 bool logs_open(struct program *p);
 /* Writes what was logged. */
 void logs_close(struct program *p);

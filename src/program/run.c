@@ -11,12 +11,6 @@
 #include "loop/tls.h"
 #include "program/program.h"
 
-bool program_fail(const struct program *p, const char *what)
-{
-    fprintf(stderr, "eclusa: %s: %.*s\n", what, STR_ARG(p->err));
-    return false;
-}
-
 enum { JOB_THREADS = 4, READ_THREADS = 2 };
 
 /* Client connections, upstream connections and files need a descriptor each. */
