@@ -67,7 +67,8 @@ def test_vault(make_gw, upstream, make_manager):
         gw.put("routes/g", {"uri": "/guarded", "plugins": {"key-auth": {"header": f"$secret://vault/1/{bad}"}},
                             "upstream": {"nodes": {upstream.node: 1}}})
         assert gw.get("/guarded").status == 503
-    gw.wait_log("jack/other cannot be read: there is no such member")
+        if bad == "jack/other":                         # before the next write takes the reference away
+            gw.wait_log("jack/other cannot be read: there is no such member")
     # The first request after a start finds them read.
     for _ in range(2):
         gw.restart()
