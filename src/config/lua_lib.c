@@ -4,12 +4,11 @@
 
 #include <dlfcn.h>
 
+#include "base/library.h"
+
 struct lua_functions lj;
 
-static const struct {
-    const char *name;
-    size_t at;
-} functions[] = {
+static const struct library_function functions[] = {
 #define LUA_ROW(member, function) {#function, offsetof(struct lua_functions, member)},
     LUA_FUNCTIONS(LUA_ROW)
 #undef LUA_ROW
@@ -17,22 +16,12 @@ static const struct {
 
 bool lua_load_library(struct arena *a, struct str *err)
 {
-    static void *library;
+    static bool loaded;
 
-    if (library)
-        return true;
-    library = dlopen("libluajit-5.1.so.2", RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; library && i < sizeof(functions) / sizeof(*functions); i++) {
-        void *found = dlsym(library, functions[i].name);
-        if (!found) {
-            dlclose(library);
-            library = NULL;
-            break;
-        }
-        /* POSIX's way from an object pointer to a function's. */
-        memcpy((char *)&lj + functions[i].at, &found, sizeof(found));
-    }
-    if (library)
+    if (!loaded)
+        loaded = library_load("libluajit-5.1.so.2", functions,
+                              sizeof(functions) / sizeof(*functions), &lj);
+    if (loaded)
         return true;
     const char *why = dlerror();
     *err = arena_printf(a, "Lua needs LuaJIT (Debian: libluajit-5.1-2): %s", why ? why : "too old");

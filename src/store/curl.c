@@ -4,12 +4,11 @@
 
 #include <dlfcn.h>
 
+#include "base/library.h"
+
 struct curl_functions curl;
 
-static const struct {
-    const char *name;
-    size_t at;
-} functions[] = {
+static const struct library_function functions[] = {
 #define CURL_ROW(member, function) {#function, offsetof(struct curl_functions, member)},
     CURL_FUNCTIONS(CURL_ROW)
 #undef CURL_ROW
@@ -17,22 +16,13 @@ static const struct {
 
 bool curl_load(struct arena *a, struct str *err)
 {
-    static void *library;
+    static bool loaded;
 
-    if (library)
-        return true;
-    library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; library && i < sizeof(functions) / sizeof(*functions); i++) {
-        void *found = dlsym(library, functions[i].name);
-        if (!found) {
-            dlclose(library);
-            library = NULL;
-            break;
-        }
-        /* POSIX's way from an object pointer to a function's. */
-        memcpy((char *)&curl + functions[i].at, &found, sizeof(found));
-    }
-    if (library && curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+    if (!loaded)
+        loaded = library_load("libcurl.so.4", functions, sizeof(functions) / sizeof(*functions),
+                              &curl) &&
+                 curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    if (loaded)
         return true;
     const char *why = dlerror();
     *err = arena_printf(a, "libcurl is needed (Debian: libcurl4): %s",
