@@ -23,11 +23,11 @@ enum { FILE_BYTES = 32 << 20, NAME_BYTES = 255, GZIP_MIN = 1024, GZIP_LEVEL = 1 
 
 /* Bytes of files in replies under way: no key is asked for here, and clients may be slow. */
 enum { HELD_MAX = 128 << 20 };
+static atomic_size_t held; /* the process's: replies may be freed after their interface */
 
 struct ui {
     char *dir;
     struct jobs *jobs;
-    atomic_size_t held;
 };
 
 /* One file asked for. */
@@ -196,11 +196,11 @@ static struct str cache_control(const struct type *type)
                                                     : STR("private, max-age=7200");
 }
 
-static bool hold(struct ui *ui, struct admin_reply *r, size_t n)
+static bool hold(struct admin_reply *r, size_t n)
 {
-    r->held = &ui->held;
+    r->held = &held;
     r->held_bytes = n;
-    return atomic_fetch_add(&ui->held, n) + n <= HELD_MAX;
+    return atomic_fetch_add(&held, n) + n <= HELD_MAX;
 }
 
 static void reply_with(struct ui_call *c, int fd, const struct stat *st, struct str path)
@@ -223,7 +223,7 @@ static void reply_with(struct ui_call *c, int fd, const struct stat *st, struct 
         (str_eq(c->if_none_match, STR("*")) || str_search(c->if_none_match, tag) >= 0))
         return;
     bool packs = c->gzip && type->packs && size >= GZIP_MIN;
-    if (!hold(c->ui, r, packs ? 2 * size : size)) {
+    if (!hold(r, packs ? 2 * size : size)) {
         r->nheaders = 0;
         reply_plain(r, 503, STR("Too many files are on their way.\n"));
         return;
