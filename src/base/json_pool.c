@@ -2,6 +2,7 @@
 /* jansson's memory: pieces of a pool are told from pieces of the heap by their address. */
 #include "base/json_pool.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -18,10 +19,12 @@ enum { POOLED = 1 };
 
 enum { ALIGN = 16 };
 
-/* All pools' memory, one behind the other; size 0: there is none. */
+/* All pools' memory, one behind the other; size 0: there is none. Threads that have nothing of it
+ * look at the size when they free theirs. */
 static struct {
-    char *base;
-    size_t size, each;
+    _Atomic(char *) base;
+    atomic_size_t size;
+    size_t each;
     struct json_pool *pools;
 } region;
 
@@ -42,9 +45,10 @@ static void *piece_alloc(size_t n)
 
 static void piece_free(void *p)
 {
-    size_t offset = (uintptr_t)p - (uintptr_t)region.base;
+    char *base = atomic_load_explicit(&region.base, memory_order_relaxed);
+    size_t offset = (uintptr_t)p - (uintptr_t)base;
 
-    if (offset < region.size)
+    if (offset < atomic_load_explicit(&region.size, memory_order_relaxed))
         region.pools[offset / region.each].freed++;
     else
         free(p);
@@ -67,9 +71,10 @@ static void pool_fill(struct json_pool *pool)
 void json_pools_open(struct json_pool *pools, size_t n, size_t size)
 {
     ASSERT(region.size == 0 && size % ALIGN == 0);
-    region.base = mmap(NULL, n * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region.base == MAP_FAILED)
+    char *base = mmap(NULL, n * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
         PANIC("out of memory");
+    region.base = base;
     region.size = n * size;
     region.each = size;
     region.pools = pools;

@@ -18,7 +18,7 @@ struct json_pool {
 void json_pools_init(void);
 
 /* Makes n pools of `size` bytes (a multiple of 16) each; what is not used costs no memory. One set
- * at a time, and no other thread uses JSON meanwhile. Pools belong to the caller, their memory is
+ * at a time. Pools belong to the caller, their memory is
  * given back by json_pools_close. */
 void json_pools_open(struct json_pool *pools, size_t n, size_t size);
 /* No document of the pools lives any more. */
