@@ -99,6 +99,13 @@ void configs_get(struct call *c)
 /* ---- PUT ---------------------------------------------------------------------------------------
  */
 
+static json_int_t next_version(const json_t *before)
+{
+    int64_t version = field_int(before);
+
+    return version < INT64_MAX ? version + 1 : version;
+}
+
 /* One collection of the new whole, in the light of its versions: given ones must not go back, one
  * that is as before keeps the collection as it was. False: answered. */
 static bool collection_merge(struct call *c, struct str name, const json_t *before,
@@ -119,7 +126,7 @@ static bool collection_merge(struct call *c, struct str name, const json_t *befo
     if (new)
         json_object_set(to, key, new);
     else
-        json_object_set_new(to, key, json_integer((json_int_t)old + 1));
+        json_object_set_new(to, key, json_integer(next_version(json_object_get(before, key))));
     if (new &&json_number_value(new) == old)
         items = json_object_get(before, name.p);
     if (json_array_size(items) > 0)

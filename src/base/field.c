@@ -15,3 +15,12 @@ const struct field field_address_rows[] = {
     {"IPv6/CIDR", FIELD_STR, .pattern = "^" IPV6_TEXT "/[0-9]{1,3}$"},
     {0},
 };
+
+int64_t field_int(const json_t *number)
+{
+    double d = json_number_value(number);
+
+    if (json_is_integer(number))
+        return json_integer_value(number);
+    return d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : (int64_t)d;
+}

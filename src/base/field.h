@@ -99,6 +99,9 @@ struct fields {
 /* The alternatives of a string that is an IP address or network, in APISIX's order and patterns. */
 extern const struct field field_address_rows[];
 
+/* A number as an integer: without what stands behind the point, and cut to what fits. */
+int64_t field_int(const json_t *number);
+
 struct field_list {
     void *items;
     size_t n;

@@ -87,7 +87,7 @@ static bool nodes_from_map(struct compile *c, json_t *map, bool tls, struct upst
 
     json_object_foreach(map, key, weight)
     {
-        struct node_in in = {.port = -1, .weight = (int64_t)json_number_value(weight)};
+        struct node_in in = {.port = -1, .weight = field_int(weight)};
         struct str port;
         uint64_t number;
         address_split(str_of(key), &in.host, &port);
@@ -106,7 +106,7 @@ static int64_t member_int(const json_t *object, const char *name, int64_t otherw
 {
     const json_t *v = json_object_get(object, name);
 
-    return v ? (int64_t)json_number_value(v) : otherwise;
+    return v ? field_int(v) : otherwise;
 }
 
 static bool nodes_from_array(struct compile *c, const json_t *array, bool tls, struct upstream *u)
@@ -379,7 +379,7 @@ static const struct keepalive keepalive_default = {
 static void limits_compile(const struct builder_env *env, const struct upstream_doc *d,
                            struct upstream *u)
 {
-    int64_t retries = d->retries ? (int64_t)json_number_value(d->retries) : -1;
+    int64_t retries = d->retries ? field_int(d->retries) : -1;
 
     u->retries = retries > INT32_MAX ? INT32_MAX : (int)retries;
     u->retry_timeout_ms = d->retry_timeout > 0 ? compile_ms(d->retry_timeout) : 0;

@@ -221,12 +221,9 @@ static bool parse_int(struct parse *p, const struct field *f, const json_t *v, v
 
     if (!json_is_number(v))
         return wrong_type(p, "integer", v);
-    if (json_is_integer(v))
-        i = json_integer_value(v);
-    else if (d != floor(d))
+    if (d != floor(d))
         return wrong_type(p, "integer", v);
-    else
-        i = d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : (int64_t)d;
+    i = field_int(v);
     if (!check_range(p, f, d))
         return false;
     if (f->names) {

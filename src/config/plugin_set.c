@@ -189,7 +189,7 @@ static bool meta_compile(struct trial *t)
     const struct meta_doc *d = &t->meta;
 
     if (d->priority) {
-        json_int_t p = (json_int_t)json_number_value(d->priority);
+        int64_t p = field_int(d->priority);
         use->priority = (int)(p > INT32_MAX ? INT32_MAX : p < INT32_MIN ? INT32_MIN : p);
     }
     if (!d->error_response && !d->filter && !d->pre_function.p)

@@ -46,10 +46,8 @@ static bool add_port(struct loader *l, const char *path, const struct raw_listen
 /* One entry of node_listen: a port, or an object. */
 static bool add_entry(struct loader *l, const json_t *v, bool ipv6)
 {
-    struct raw_listen entry = {.port = json_integer_value(v)};
+    struct raw_listen entry = {.port = json_is_number(v) ? field_int(v) : 0};
 
-    if (json_is_real(v))
-        entry.port = (int64_t)json_real_value(v);
     if (!json_is_number(v) && !fields_parse(&settings_listen_fields, v, &entry, l->arena, &l->err))
         return false;
     return add_port(l, "apisix.node_listen", &entry, ipv6, false);

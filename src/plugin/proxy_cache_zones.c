@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/field.h"
 #include "base/units.h"
 
 enum { ZONES_MAX = 64, SCAN_WAIT_MS = 500, TTL_S = 10 };
@@ -63,7 +64,7 @@ static bool read_seconds(const json_t *object, const char *key, int64_t otherwis
     if (!v)
         return true;
     if (json_is_number(v)) {
-        *out = (int64_t)json_number_value(v);
+        *out = field_int(v);
         return json_number_value(v) >= 1 && json_number_value(v) < INT32_MAX;
     }
     if (!units_ms(string_of(object, key), &ms) || ms <= 0)

@@ -836,14 +836,41 @@ static void test_secrets_in_messages(void **state)
     arena_fini(&a);
 }
 
+static void test_numbers_as_integers(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t want;
+    } numbers[] = {{"7", 7},
+                   {"-7.9", -7},
+                   {"1e3", 1000},
+                   {"1e308", INT64_MAX},
+                   {"-1e308", INT64_MIN},
+                   {"9223372036854775807", INT64_MAX},
+                   {"9.3e18", INT64_MAX}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        json_t *v = json_loads(numbers[i].text, JSON_DECODE_ANY, NULL);
+        assert_true(field_int(v) == numbers[i].want);
+        json_decref(v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages),   cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_scalars),
-        cmocka_unit_test(test_containers), cmocka_unit_test(test_schema),
-        cmocka_unit_test(test_markdown),   cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_secrets),    cmocka_unit_test(test_secrets_in_messages),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_scalars),
+        cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_markdown),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_secrets_in_messages),
+        cmocka_unit_test(test_numbers_as_integers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
