@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "base/field.h"
+#include "base/mem.h"
 #include "base/units.h"
 
 enum { ZONES_MAX = 64, SCAN_WAIT_MS = 500, TTL_S = 10 };
