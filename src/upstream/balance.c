@@ -269,6 +269,6 @@ struct endpoint *balance_choose(struct endpoints *e, struct tried *t, struct tie
         break;
     }
     ASSERT(chosen < tier.to);
-    tried_add(t, chosen);
+    tried_add(t, chosen, &e->list[chosen].addr);
     return &e->list[chosen];
 }

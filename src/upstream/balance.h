@@ -8,12 +8,15 @@
 #include "config/snapshot.h"
 #include "upstream/peers.h"
 
+enum { TRIED_MARKS = 8 };
+
 /* What an exchange has tried, so that a retry goes elsewhere. Lives in the exchange. */
 struct tried {
     uint64_t endpoints[4]; /* bit per endpoint, by position; beyond 256 not remembered */
     uint64_t list;         /* whose positions these are; 0: none yet */
     uint32_t count;
-    uint64_t key; /* chash: hash of what the request is known by */
+    uint32_t marks[TRIED_MARKS]; /* of the last tries' addresses, for when the list changes */
+    uint64_t key;                /* chash: hash of what the request is known by */
 };
 
 static inline bool was_tried(const struct tried *t, unsigned endpoint)
@@ -21,11 +24,38 @@ static inline bool was_tried(const struct tried *t, unsigned endpoint)
     return endpoint < 256 && t->endpoints[endpoint / 64] >> (endpoint % 64) & 1;
 }
 
-static inline void tried_add(struct tried *t, unsigned endpoint)
+/* Two addresses of one upstream hardly ever have the same, and then one is not tried again. */
+static inline uint32_t addr_mark(const struct addr *a)
+{
+    uint32_t words[4] = {a->in.sin_addr.s_addr, 0, 0, 0};
+
+    if (a->sa.sa_family == AF_INET6)
+        memcpy(words, &a->in6.sin6_addr, sizeof(words));
+    return (words[0] ^ words[1] * 0x85ebca6bu ^ words[2] * 0xc2b2ae35u ^ words[3] * 0x27d4eb2fu) +
+           a->in.sin_port * 0x9e3779b1u;
+}
+
+static inline void tried_mark(struct tried *t, unsigned endpoint)
 {
     if (endpoint < 256)
         t->endpoints[endpoint / 64] |= 1ull << (endpoint % 64);
-    t->count++;
+}
+
+static inline void tried_add(struct tried *t, unsigned endpoint, const struct addr *addr)
+{
+    tried_mark(t, endpoint);
+    t->marks[t->count++ % TRIED_MARKS] = addr_mark(addr);
+}
+
+/* The address was one of the last tries', in whatever list. */
+static inline bool tried_knows(const struct tried *t, const struct addr *addr)
+{
+    uint32_t mark = addr_mark(addr);
+
+    for (uint32_t i = 0; i < t->count && i < TRIED_MARKS; i++)
+        if (t->marks[i] == mark)
+            return true;
+    return false;
 }
 
 /* An address of a node. */

@@ -204,14 +204,36 @@ static void refresh_all(struct live_upstream *lu)
     lu->endpoints = at + pending;
 }
 
-/* Positions in another list than before say nothing of this one's. */
-static void tried_follow(struct tried *t, const struct live_upstream *lu)
+/* Positions in another list than before say nothing of this one's: then what was tried is looked
+ * for by its address. True: so it is, and what had been noted is gone. */
+static bool tried_renew(struct tried *t, const struct live_upstream *lu)
 {
     uint64_t list = (uint64_t)lu->serial << 32 | lu->changes;
+    bool other = t->list != list && t->count > 0;
 
-    if (t->list != list)
+    if (other)
         memset(t->endpoints, 0, sizeof(t->endpoints));
     t->list = list;
+    return other;
+}
+
+static void tried_follow(struct tried *t, const struct live_upstream *lu)
+{
+    if (!tried_renew(t, lu))
+        return;
+    for (unsigned i = 0; i < lu->n; i++)
+        for (unsigned k = 0; lu->nodes[i].weight > 0 && k < lu->nodes[i].naddrs; k++)
+            if (tried_knows(t, &lu->nodes[i].addrs[k]))
+                tried_mark(t, lu->nodes[i].first + k);
+}
+
+static void tried_follow_list(struct tried *t, const struct live_upstream *lu)
+{
+    if (!tried_renew(t, lu))
+        return;
+    for (unsigned i = 0; i < lu->list->n; i++)
+        if (tried_knows(t, &lu->list->list[i].addr))
+            tried_mark(t, i);
 }
 
 static bool has_untried(const struct live_node *ln, const struct tried *t)
@@ -286,7 +308,7 @@ static void take_address(struct live_node *ln, struct tried *t, struct pick *out
     while (was_tried(t, ln->first + i) && t->count)
         i = (i + 1) % ln->naddrs;
     ln->next = (i + 1) % ln->naddrs;
-    tried_add(t, ln->first + i);
+    tried_add(t, ln->first + i, &ln->addrs[i]);
     out->node = ln->node;
     out->addr = ln->addrs[i];
 }
@@ -428,7 +450,7 @@ static enum pick_result pick_balanced(struct live *l, struct live_upstream *lu, 
     struct tier tier;
 
     list_refresh(l, lu, &m);
-    tried_follow(tried, lu);
+    tried_follow_list(tried, lu);
     balance_look(lu->list, lu->set, now_ms);
     bool any = balance_tier(lu->list, tried, &tier);
     /* A node of lower priority does not step in while a name is looked up for the first time. */

@@ -495,6 +495,34 @@ static void test_count_does_not_hide_addresses(void **state)
     live_done(live, &u, &p, -1);
 }
 
+/* A name that is found between two tries brings its own addresses, and none back. */
+static void test_tried_before_a_name_is_found(void **state)
+{
+    const struct upstream plain = UPSTREAM(0, 1, node("b.test", 1, 0), node("10.0.0.8", 1, 1),
+                                           node("10.0.0.9", 1, 1));
+    const struct upstream balanced = PEERED(1, 2, BALANCE_EWMA, node("c.test", 1, 0),
+                                            node("10.0.0.8", 1, 1), node("10.0.0.9", 1, 1));
+    const struct upstream *const both[] = {&plain, &balanced};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct tried t = {.count = 0};
+        unsigned seen = 0;
+        struct dns_name *wait;
+        struct pick p;
+        for (unsigned k = 0; k < 4; k++) {
+            assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_OK);
+            seen |= 1u << (ntohl(p.addr.in.sin_addr.s_addr) & 0xff);
+            if (p.peer)
+                live_done(live, both[i], &p, -1);
+            if (k == 0)
+                resolve(i ? "c.test" : "b.test", 1, 2);
+        }
+        assert_int_equal(seen, 1u << 8 | 1u << 9 | 1u << 1 | 1u << 2);
+        assert_int_equal(live_pick(live, both[i], &t, &p, &wait), PICK_NONE);
+    }
+}
+
 /* What was tried are addresses, not their places in a list that is another one by now. */
 static void test_tried_before_a_change(void **state)
 {
@@ -666,6 +694,7 @@ int main(void)
         TEST(test_equal_upstream_keeps_its_turn),
         TEST(test_changed_upstream_starts_anew),
         TEST(test_slots),
+        TEST(test_tried_before_a_name_is_found),
         TEST(test_peers_outlive_changes),
         TEST(test_names_have_peers),
         TEST(test_count_does_not_hide_addresses),
